@@ -1,0 +1,56 @@
+//! Class keys: released to exactly this device, once.
+
+use trustbox_api::Error;
+use trustbox_api::limits::MAX_NONCES;
+use trustbox_api::message::Nonce;
+use trustbox_api::statement::KeyBundle;
+
+use crate::authority::{self, Verified};
+use crate::records::{ClassKey, DeviceRecord, KeysRecord, load, update};
+use crate::tee::Tee;
+
+/// Stores a class key.
+///
+/// Signature, binding and nonce are checked before the device key touches the wrapped bytes:
+/// otherwise import would decrypt whatever an attacker sends. A nonce is used up by the key that
+/// comes with it, in one write, so a bundle cannot be imported twice. It stays good when the
+/// bundle is refused: refusals cost the operator nothing.
+pub fn import<T: Tee>(tee: &mut T, request: &[u8]) -> Result<(), Error> {
+    let device: DeviceRecord = load(tee)?;
+    let owner = device.owner()?;
+    let statement = authority::by_releaser(tee, owner, request)?;
+    let bundle = checked_bundle(&statement)?;
+    authority::may_release(owner, statement.signer(), &bundle.key.name)?;
+    update(tee, |tee, record: &mut KeysRecord| {
+        let nonce = record.nonces.iter().position(|nonce| *nonce == bundle.nonce).ok_or(Error::NonceUnknown)?;
+        if record.find(&bundle.key).is_ok() {
+            return Err(Error::KeyExists);
+        }
+        if record.keys.is_full() {
+            return Err(Error::LimitReached);
+        }
+        let secret = tee.unwrap_oaep(bundle.wrapped)?;
+        record.nonces.remove(nonce);
+        record.keys.push(ClassKey { key: bundle.key, secret }).map_err(|_| Error::LimitReached)
+    })
+}
+
+/// Remembers a nonce; a fifth replaces the oldest, so that lost requests never lock a device out.
+pub fn remember_nonce<T: Tee>(tee: &mut T, nonce: Nonce) -> Result<(), Error> {
+    let device: DeviceRecord = load(tee)?;
+    device.owner()?;
+    update(tee, |_, record: &mut KeysRecord| {
+        if record.nonces.len() == MAX_NONCES {
+            record.nonces.remove(0);
+        }
+        record.nonces.push(nonce).map_err(|_| Error::Internal)
+    })
+}
+
+fn checked_bundle<'a>(statement: &Verified<'a>) -> Result<KeyBundle<'a>, Error> {
+    let bundle: KeyBundle<'a> = statement.body()?;
+    if statement.sequence() != u64::from(bundle.key.version) {
+        return Err(Error::BadMessage);
+    }
+    Ok(bundle)
+}

@@ -1,0 +1,52 @@
+//! The OP-TEE image inside a package: a signed header, then an ELF file.
+//!
+//! Layout (OP-TEE 4.10, `core/include/signed_hdr.h`), little-endian: magic u32, image type u32,
+//! image size u32, algorithm u32, hash size u16, signature size u16, hash, signature, then for
+//! type `BOOTSTRAP_TA` the UUID in 16 octets and the version u32, then the ELF file. OP-TEE checks
+//! the signature; here the header must say what the manifest says.
+
+use trustbox_api::Error;
+use trustbox_api::manifest::Terms;
+
+const MAGIC: u32 = 0x4f54_5348;
+const BOOTSTRAP_TA: u32 = 1;
+
+/// Compares an image with the manifest it came with.
+pub fn check(image: &[u8], terms: &Terms) -> Result<(), Error> {
+    matches(image, terms).filter(|agree| *agree).map(|_| ()).ok_or(Error::ImageHeader)
+}
+
+/// `None` where the image is too short to tell.
+fn matches(image: &[u8], terms: &Terms) -> Option<bool> {
+    let mut rest = image;
+    let magic = take_u32(&mut rest)?;
+    let kind = take_u32(&mut rest)?;
+    let image_size = take_u32(&mut rest)?;
+    let _algorithm = take_u32(&mut rest)?;
+    let hash_size = take_u16(&mut rest)?;
+    let signature_size = take_u16(&mut rest)?;
+    take(&mut rest, usize::from(hash_size) + usize::from(signature_size))?;
+    let uuid = take(&mut rest, 16)?;
+    let version = take_u32(&mut rest)?;
+    Some(
+        magic == MAGIC
+            && kind == BOOTSTRAP_TA
+            && uuid == terms.uuid.0.as_ref()
+            && version == terms.version
+            && u32::try_from(rest.len()) == Ok(image_size),
+    )
+}
+
+fn take<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
+    let (front, back) = rest.split_at_checked(length)?;
+    *rest = back;
+    Some(front)
+}
+
+fn take_u32(rest: &mut &[u8]) -> Option<u32> {
+    take(rest, 4)?.try_into().ok().map(u32::from_le_bytes)
+}
+
+fn take_u16(rest: &mut &[u8]) -> Option<u16> {
+    take(rest, 2)?.try_into().ok().map(u16::from_le_bytes)
+}
