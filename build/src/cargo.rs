@@ -1,0 +1,73 @@
+//! Cargo for the host, for trusted applications and for programs that run on the device.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::builder::Builder;
+use crate::tool::Tool;
+
+/// The Rust target of everything that runs on the device, in both worlds.
+pub(crate) const TARGET: &str = "aarch64-unknown-linux-gnu";
+const LINKER: &str = "aarch64-linux-gnu-gcc";
+/// No libc and no start files: OP-TEE's loader refuses a TA that needs either. AES and SHA instructions are always
+/// there, and a TA cannot ask for them at run time.
+const TA_FLAGS: &str = "-C panic=abort -C link-arg=-nostartfiles -C link-arg=-nostdlib -C target-feature=+aes,+sha2,+neon";
+
+impl Builder {
+    /// Cargo on the workspace, for the host.
+    pub(crate) fn cargo(&self) -> Tool {
+        Tool::new("cargo").dir(self.repo.root()).without_env("RUSTFLAGS").without_env("CARGO_TARGET_DIR")
+    }
+
+    /// Cargo for trusted applications; `kit` is OP-TEE's development kit.
+    pub(crate) fn cargo_for_ta(&self, kit: &Path) -> Result<Tool> {
+        let authority = self.provisioning_authority()?;
+        Ok(self
+            .cross("target/ta", TA_FLAGS)
+            .env("TA_DEV_KIT_DIR", kit)
+            .env("TRUSTBOX_PROVISIONING_AUTHORITY", authority)
+            .env("TRUSTBOX_HUK", "stub")
+            .env("TRUSTBOX_PROFILE", "dev"))
+    }
+
+    /// Cargo for programs of the device's Linux.
+    pub(crate) fn cargo_for_device(&self) -> Result<Tool> {
+        let export = self.client_export()?;
+        let flags = format!("-L native={}", export.join("usr/lib").display());
+        Ok(self.cross("target/device", &flags).env("OPTEE_CLIENT_EXPORT", &export))
+    }
+
+    fn cross(&self, target_dir: &str, flags: &str) -> Tool {
+        self.cargo()
+            .env("CARGO_TARGET_DIR", self.repo.root().join(target_dir))
+            .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", LINKER)
+            .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS", flags)
+            .env("CC_aarch64_unknown_linux_gnu", LINKER)
+    }
+
+    /// libteec in the layout that `optee-teec-sys` looks for.
+    fn client_export(&self) -> Result<PathBuf> {
+        let library = self.binary("libteec2")?.join("usr/lib/aarch64-linux-gnu/libteec.so.2.0.0");
+        let key = crate::hash::Key::new("client-export").file(&library)?.finish();
+        self.cached("client-export", &key, |dirs| {
+            let folder = dirs.out.join("usr/lib");
+            std::fs::create_dir_all(&folder)?;
+            crate::firmware::copy(&library, &folder.join("libteec.so"))
+        })
+    }
+
+    /// Names and folders of the workspace's packages.
+    pub(crate) fn packages(&self) -> Result<Vec<(String, PathBuf)>> {
+        let text = self.cargo().args(["metadata", "--no-deps", "--format-version=1", "--quiet"]).output()?;
+        let metadata: Value = serde_json::from_str(&text).context("cargo metadata is not JSON")?;
+        let packages = metadata["packages"].as_array().context("cargo metadata has no packages")?;
+        Ok(packages.iter().filter_map(name_and_folder).collect())
+    }
+}
+
+fn name_and_folder(package: &Value) -> Option<(String, PathBuf)> {
+    let folder = Path::new(package["manifest_path"].as_str()?).parent()?;
+    Some((package["name"].as_str()?.to_owned(), folder.to_path_buf()))
+}

@@ -1,0 +1,92 @@
+//! The command line of `build/tb`.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::device::TimedOut;
+use crate::{doctor, firmware, lock_update, qemu_command, suite, ta, ui};
+
+/// Exit status of a command that took too long, as coreutils' timeout has it.
+const TIMED_OUT: u8 = 124;
+
+/// Builds, runs and tests TrustBox.
+#[derive(Parser)]
+#[command(name = "tb", version, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// What this host has and what it lacks
+    Doctor(doctor::Args),
+    /// Firmware for a board
+    Firmware(firmware::Args),
+    /// The TrustBox TA and the example enclaves
+    Ta(ta::Args),
+    /// A command, or a shell, on the emulated device
+    Qemu(qemu_command::Args),
+    /// Every test
+    Test(suite::Args),
+    /// The pinned Debian packages
+    Lock(lock_update::Args),
+    /// Removes everything that was built and downloaded; development keys stay
+    Clean,
+    /// Completions for a shell
+    Completions {
+        /// Shell to complete for
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Runs the command line; errors go to stderr.
+pub fn main() -> ExitCode {
+    ui::start();
+    match run(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            if error.is::<TimedOut>() { ExitCode::from(TIMED_OUT) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+fn run(task: Task) -> Result<ExitCode> {
+    match task {
+        Task::Doctor(args) => return doctor::run(&args),
+        Task::Firmware(args) => firmware::run(&args)?,
+        Task::Ta(args) => ta::run(&args)?,
+        Task::Qemu(args) => return qemu_command::run(args),
+        Task::Test(args) => return suite::run(&args),
+        Task::Lock(args) => lock_update::run(&args)?,
+        Task::Clean => clean()?,
+        Task::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "tb", &mut std::io::stdout());
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn clean() -> Result<()> {
+    let repo = crate::builder::Repo::find()?;
+    for name in ["target/tb", "target/ta", "target/device"] {
+        let folder = repo.root().join(name);
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder)?;
+            println!("removed {}", folder.display());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn command_line_is_consistent() {
+        use clap::CommandFactory;
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,128 @@
+//! `tb doctor`: what this host has and lacks. The package list is the one the bootstrap script installs from.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::cargo::TARGET;
+use crate::tool::Tool;
+
+/// One package name per line; shared with `build/tb`.
+const HOST_PACKAGES: &str = include_str!("../host-packages");
+
+/// Programs whose versions matter when a result is compared with another host's.
+const PROGRAMS: [(&str, &str); 5] = [
+    ("cargo", "--version"),
+    ("rustc", "--version"),
+    ("qemu-system-aarch64", "--version"),
+    ("aarch64-linux-gnu-gcc", "--version"),
+    ("openssl", "version"),
+];
+
+/// Shows what this host has and lacks.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    ready: bool,
+    missing_packages: Vec<String>,
+    rust_target: RustTarget,
+    programs: Vec<Program>,
+}
+
+#[derive(Serialize)]
+struct Program {
+    name: &'static str,
+    version: Option<String>,
+}
+
+/// Where the device's Rust standard library comes from.
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum RustTarget {
+    Rustup,
+    Debian,
+    Missing,
+}
+
+/// Runs `tb doctor`; the exit status says whether the host is ready.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let report = examine();
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        show(&report);
+    }
+    Ok(if report.ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn examine() -> Report {
+    let missing_packages: Vec<_> = host_packages().filter(|name| !installed(name)).map(str::to_owned).collect();
+    let rust_target = rust_target();
+    let programs = PROGRAMS.map(|(name, option)| Program { name, version: first_line(name, option) });
+    let ready = missing_packages.is_empty() && !matches!(rust_target, RustTarget::Missing);
+    Report { ready, missing_packages, rust_target, programs: programs.into() }
+}
+
+fn show(report: &Report) {
+    for program in &report.programs {
+        println!("{:<24}{}", program.name, program.version.as_deref().unwrap_or("missing"));
+    }
+    let source = match report.rust_target {
+        RustTarget::Rustup => "from rustup",
+        RustTarget::Debian => "from Debian",
+        RustTarget::Missing => "missing\nhelp: rustup target add aarch64-unknown-linux-gnu",
+    };
+    println!("{TARGET} {source}");
+    if report.missing_packages.is_empty() {
+        println!("all Debian packages are installed");
+    } else {
+        let names = report.missing_packages.join(" ");
+        println!("missing Debian packages: {names}\nhelp: apt-get install --no-install-recommends {names}");
+    }
+}
+
+fn host_packages() -> impl Iterator<Item = &'static str> {
+    HOST_PACKAGES.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
+}
+
+fn installed(package: &str) -> bool {
+    let query = Tool::new("dpkg-query").args(["-W", "-f", "${db:Status-Status}", package]);
+    query.output().is_ok_and(|status| status == "installed")
+}
+
+fn rust_target() -> RustTarget {
+    let library = Tool::new("rustc").args(["--print", "target-libdir", "--target", TARGET]).output();
+    let has_core = |folder: &str| {
+        let entries = std::fs::read_dir(folder.trim()).ok()?;
+        Some(entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("libcore-")))
+    };
+    match library {
+        Ok(folder) if has_core(&folder) == Some(true) && folder.starts_with("/usr/lib/") => RustTarget::Debian,
+        Ok(folder) if has_core(&folder) == Some(true) => RustTarget::Rustup,
+        _ => RustTarget::Missing,
+    }
+}
+
+fn first_line(name: &str, option: &str) -> Option<String> {
+    let text = Tool::new(name).arg(option).output().ok()?;
+    text.lines().next().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn package_list_is_sorted_and_plain() {
+        let names: Vec<_> = host_packages().collect();
+        assert!(names.is_sorted() && names.len() > 10);
+        assert!(names.iter().all(|name| name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c))));
+    }
+}

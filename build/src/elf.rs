@@ -1,0 +1,104 @@
+//! Just enough ELF: finds a section of a 64-bit little-endian file. Lengths are checked, nothing is believed.
+
+use anyhow::{Context, Result, ensure};
+
+/// The bytes of a section, by name.
+pub(crate) fn section<'a>(elf: &'a [u8], name: &str) -> Result<&'a [u8]> {
+    ensure!(elf.starts_with(b"\x7fELF\x02\x01"), "not a 64-bit little-endian ELF file");
+    let table = Table::read(elf)?;
+    let names = table.content(table.names)?;
+    for index in 0..table.count {
+        let header = table.header(index)?;
+        if text_at(names, number(header, 0, 4)?) == Some(name.as_bytes()) {
+            return table.content(index);
+        }
+    }
+    anyhow::bail!("ELF file has no section {name}")
+}
+
+/// The section header table.
+struct Table<'a> {
+    elf: &'a [u8],
+    offset: usize,
+    entry: usize,
+    count: usize,
+    names: usize,
+}
+
+impl<'a> Table<'a> {
+    fn read(elf: &'a [u8]) -> Result<Self> {
+        Ok(Self {
+            elf,
+            offset: number(elf, 0x28, 8)?,
+            entry: number(elf, 0x3a, 2)?,
+            count: number(elf, 0x3c, 2)?,
+            names: number(elf, 0x3e, 2)?,
+        })
+    }
+
+    fn header(&self, index: usize) -> Result<&'a [u8]> {
+        let start = index.checked_mul(self.entry).and_then(|at| at.checked_add(self.offset));
+        slice(self.elf, start.context("ELF section table overflows")?, self.entry)
+    }
+
+    fn content(&self, index: usize) -> Result<&'a [u8]> {
+        let header = self.header(index)?;
+        slice(self.elf, number(header, 0x18, 8)?, number(header, 0x20, 8)?)
+    }
+}
+
+fn text_at(names: &[u8], at: usize) -> Option<&[u8]> {
+    names.get(at..)?.split(|byte| *byte == 0).next()
+}
+
+fn number(bytes: &[u8], at: usize, length: usize) -> Result<usize> {
+    let field = slice(bytes, at, length)?;
+    let value = field.iter().rev().fold(0_u64, |value, byte| value << 8 | u64::from(*byte));
+    Ok(usize::try_from(value)?)
+}
+
+fn slice(bytes: &[u8], at: usize, length: usize) -> Result<&[u8]> {
+    at.checked_add(length)
+        .and_then(|end| bytes.get(at..end))
+        .with_context(|| format!("ELF file ends before {length} octets at {at}"))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// An ELF file with one named section.
+    pub(crate) fn sample(name: &str, content: &[u8]) -> Vec<u8> {
+        let names = format!("\0{name}\0");
+        let mut elf = vec![0_u8; 64];
+        elf[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        let headers = 64 + content.len() + names.len();
+        elf[0x28..0x30].copy_from_slice(&(headers as u64).to_le_bytes());
+        elf[0x3a..0x40].copy_from_slice(&[64, 0, 2, 0, 1, 0]);
+        elf.extend_from_slice(content);
+        elf.extend_from_slice(names.as_bytes());
+        for (name, at, length) in [(1_u32, 64, content.len()), (0, 64 + content.len(), names.len())] {
+            let mut header = [0_u8; 64];
+            header[..4].copy_from_slice(&name.to_le_bytes());
+            header[0x18..0x20].copy_from_slice(&(at as u64).to_le_bytes());
+            header[0x20..0x28].copy_from_slice(&(length as u64).to_le_bytes());
+            elf.extend_from_slice(&header);
+        }
+        elf
+    }
+
+    #[test]
+    fn section_is_found_by_name() {
+        let elf = sample(".ta_head", b"content");
+        assert_eq!(section(&elf, ".ta_head").unwrap(), b"content");
+        assert!(section(&elf, ".text").is_err());
+    }
+
+    #[test]
+    fn every_truncation_is_an_error() {
+        let elf = sample(".ta_head", b"content");
+        for length in 0..elf.len() {
+            assert!(section(&elf[..length], ".ta_head").is_err(), "{length}");
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The emulated device's firmware: OP-TEE with the TrustBox TA inside, TF-A around it, U-Boot behind it.
+//!
+//! Build trees of OP-TEE and TF-A stay warm, so that a changed TA costs a link and not a compilation.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::builder::Builder;
+use crate::hash::Key;
+use crate::sources::Source;
+use crate::ta::TrustedApplication;
+use crate::tool::Tool;
+
+/// The three files that OP-TEE gives to TF-A.
+const OPTEE_IMAGES: [&str; 3] = ["tee-header_v2.bin", "tee-pager_v2.bin", "tee-pageable_v2.bin"];
+const CROSS: &str = "aarch64-linux-gnu-";
+
+/// Builds firmware for a board.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Board to build for
+    #[arg(long, value_name = "BOARD", default_value = crate::board::DEFAULT)]
+    platform: String,
+}
+
+/// Runs `tb firmware`.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let builder = Builder::open(&args.platform)?;
+    let firmware = builder.firmware(false)?;
+    println!("{}", firmware.join("firmware.bios").display());
+    Ok(())
+}
+
+impl Builder {
+    /// The firmware's folder: `firmware.bios`, `tee.elf`, and the TA that is inside.
+    pub(crate) fn firmware(&self, debug: bool) -> Result<PathBuf> {
+        let kit = self.dev_kit(debug)?;
+        let ta = self.trustbox_ta(&kit)?;
+        let optee = self.optee(debug, &ta)?;
+        let u_boot = self.u_boot()?;
+        self.trusted_firmware(&optee, &u_boot)
+    }
+
+    /// OP-TEE's development kit for trusted applications.
+    pub(crate) fn dev_kit(&self, debug: bool) -> Result<PathBuf> {
+        let source = self.source("optee-os")?;
+        let key = self.optee_key(&source, debug)?;
+        self.cached("ta-dev-kit", &key, |dirs| {
+            let work = self.work(&format!("optee-{key}"))?;
+            self.optee_make(&source, &work, debug)?.arg("ta_dev_kit").run(&dirs.log)?;
+            let kit = work.join("export-ta_arm64/.");
+            Tool::new("cp").arg("-a").arg(kit).arg(&dirs.out).run(&dirs.log)
+        })
+    }
+
+    fn optee(&self, debug: bool, ta: &TrustedApplication) -> Result<PathBuf> {
+        let source = self.source("optee-os")?;
+        let tree = self.optee_key(&source, debug)?;
+        let key = Key::new("optee").text(&tree).file(&ta.stripped)?.finish();
+        self.cached("optee-os", &key, |dirs| {
+            let work = self.work(&format!("optee-{tree}"))?;
+            let early = self.work("early-ta")?.join(format!("{}.stripped.elf", crate::TRUSTBOX_UUID));
+            copy_if_changed(&ta.stripped, &early)?;
+            self.optee_make(&source, &work, debug)?.assign("EARLY_TA_PATHS", &early).run(&dirs.log)?;
+            for name in OPTEE_IMAGES.iter().chain(&["tee.elf"]) {
+                copy(&work.join("core").join(name), &dirs.out.join(name))?;
+            }
+            Ok(())
+        })
+    }
+
+    fn optee_key(&self, source: &Source, debug: bool) -> Result<String> {
+        let flags = self.board.optee_flags(debug);
+        let key = Key::new("optee-tree").text(&source.key).text(&self.board.optee.platform);
+        let key = key.texts(flags.iter().flat_map(|(name, value)| [*name, *value]));
+        Ok(key.file(&self.ta_public_key()?)?.finish())
+    }
+
+    fn optee_make(&self, source: &Source, work: &Path, debug: bool) -> Result<Tool> {
+        let mut make = make(&source.folder)
+            .assign("CROSS_COMPILE64", CROSS)
+            .assign("PYTHON3", "/usr/bin/python3")
+            .assign("PLATFORM", &self.board.optee.platform)
+            .assign("O", work)
+            .assign("TA_PUBLIC_KEY", self.ta_public_key()?)
+            .assign("CFG_BUILD_IN_TREE_TA", "n")
+            .assign("CFG_EARLY_TA", "y");
+        for (name, value) in self.board.optee_flags(debug) {
+            make = make.assign(name, value);
+        }
+        Ok(make)
+    }
+
+    fn trusted_firmware(&self, optee: &Path, u_boot: &Path) -> Result<PathBuf> {
+        let source = self.source("arm-trusted-firmware")?;
+        let tfa = &self.board.tfa;
+        let flags = tfa.flags.iter().flat_map(|(name, value)| [name, value]);
+        let tree = Key::new("tfa-tree").text(&source.key).text(&tfa.platform).texts(flags).finish();
+        let mut key = Key::new("firmware").text(&tree).file(u_boot)?;
+        for name in OPTEE_IMAGES {
+            key = key.file(&optee.join(name))?;
+        }
+        self.cached("firmware", &key.finish(), |dirs| {
+            let work = self.work(&format!("tfa-{tree}"))?;
+            self.tfa_make(&source, &work, optee, u_boot).run(&dirs.log)?;
+            let built = work.join(&tfa.platform).join("release/qemu_fw.bios");
+            copy(&built, &dirs.out.join("firmware.bios"))?;
+            copy(&optee.join("tee.elf"), &dirs.out.join("tee.elf"))?;
+            self.mark(&dirs.out)
+        })
+    }
+
+    fn tfa_make(&self, source: &Source, work: &Path, optee: &Path, u_boot: &Path) -> Tool {
+        let [header, pager, pageable] = OPTEE_IMAGES.map(|name| optee.join(name));
+        let mut make = make(&source.folder)
+            .assign("CROSS_COMPILE", CROSS)
+            .assign("BUILD_BASE", work)
+            .assign("PLAT", &self.board.tfa.platform)
+            .assign("SPD", "opteed")
+            .assign("DEBUG", "0")
+            .assign("BL32", header)
+            .assign("BL32_EXTRA1", pager)
+            .assign("BL32_EXTRA2", pageable)
+            .assign("BL33", u_boot);
+        for (name, value) in &self.board.tfa.flags {
+            make = make.assign(name, value);
+        }
+        make.args(["all", "fip"])
+    }
+
+    /// U-Boot's pinned binary with the board's default environment.
+    fn u_boot(&self) -> Result<PathBuf> {
+        let facts = &self.board.u_boot;
+        let original = self.binary(&facts.package)?.join(&facts.file);
+        let changes = facts.environment.iter().map(|(name, value)| {
+            let value = value.get_ref();
+            (format!("{name}={}", value.from), format!("{name}={}", value.to))
+        });
+        let changes: Vec<_> = changes.collect();
+        let words = changes.iter().flat_map(|(from, to)| [from, to]);
+        let key = Key::new("u-boot").file(&original)?.texts(words).finish();
+        let folder = self.cached("u-boot", &key, |dirs| {
+            let mut image = fs::read(&original)?;
+            changes.iter().try_for_each(|(from, to)| replace_once(&mut image, from, to))?;
+            Ok(fs::write(dirs.out.join("u-boot.bin"), image)?)
+        })?;
+        Ok(folder.join("u-boot.bin"))
+    }
+
+    /// A development board's artefacts say what they are.
+    fn mark(&self, out: &Path) -> Result<()> {
+        if self.board.profile == crate::board::Profile::Dev {
+            fs::write(out.join("NOT-TRUSTED"), "development firmware: its keys protect nothing\n")?;
+        }
+        Ok(())
+    }
+}
+
+/// Make in a source folder, on every core, deaf to flags of an outer make.
+fn make(folder: &Path) -> Tool {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let tool = Tool::new("make").arg("-s").arg(format!("-j{cores}")).arg("-C").arg(folder);
+    ["MAKEFLAGS", "MFLAGS", "CFLAGS", "CPPFLAGS", "LDFLAGS", "ARCH", "CROSS_COMPILE"]
+        .iter()
+        .fold(tool, |tool, name| tool.without_env(name))
+}
+
+/// Replaces one environment default, which must be there exactly once.
+fn replace_once(image: &mut [u8], from: &str, to: &str) -> Result<()> {
+    let wanted: Vec<u8> = from.bytes().chain([0]).collect();
+    let places: Vec<_> =
+        image.windows(wanted.len()).enumerate().filter(|(_, window)| *window == wanted).map(|(at, _)| at).collect();
+    ensure!(
+        places.len() == 1,
+        "u-boot has the default {from} {} times, not once\nhelp: correct u-boot.environment in board.toml",
+        places.len()
+    );
+    for at in places {
+        image[at..at + to.len()].copy_from_slice(to.as_bytes());
+    }
+    Ok(())
+}
+
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::copy(from, to).with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
+    Ok(())
+}
+
+/// Leaves an equal file alone, so that make sees no change.
+pub(crate) fn copy_if_changed(from: &Path, to: &Path) -> Result<()> {
+    let new = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
+    if fs::read(to).is_ok_and(|old| old == new) {
+        return Ok(());
+    }
+    fs::write(to, new).with_context(|| format!("cannot write {}", to.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn environment_is_replaced_exactly_once() {
+        let mut image = b"\0bootdelay=2\0bootdelay=25\0".to_vec();
+        replace_once(&mut image, "bootdelay=2", "bootdelay=0").unwrap();
+        assert_eq!(image, b"\0bootdelay=0\0bootdelay=25\0");
+        let error = replace_once(&mut image, "bootdelay=2", "bootdelay=0").unwrap_err();
+        assert!(error.to_string().contains("0 times"));
+    }
+
+    #[test]
+    fn patches_and_builder_name_the_same_ta() {
+        let patch = include_str!("../../platform/patches/optee-os/0001-secstor-only-trustbox.patch");
+        assert!(patch.contains(crate::TRUSTBOX_UUID));
+        let digits: String = patch
+            .lines()
+            .skip_while(|line| !line.contains("CLIENT_UUID {"))
+            .take(3)
+            .flat_map(|line| line.split("0x").skip(1))
+            .flat_map(|word| word.chars().take_while(char::is_ascii_hexdigit))
+            .collect();
+        assert_eq!(digits, crate::TRUSTBOX_UUID.replace('-', ""));
+    }
+}

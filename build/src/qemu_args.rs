@@ -1,0 +1,132 @@
+//! QEMU's argument vector for one boot of the emulated device.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use crate::device::BootOptions;
+use crate::guest::Images;
+use crate::tool::Tool;
+
+/// Names of the virtio ports, as the guest's init looks for them.
+pub(crate) const PORTS: [&str; 3] = ["control", "stdout", "stderr"];
+/// Where a debugger connects.
+pub(crate) const GDB_ADDRESS: &str = "127.0.0.1:1234";
+
+/// How the normal world's console is connected.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub(crate) enum Console {
+    /// Into the log; commands come through virtio ports.
+    Log,
+    /// Our terminal.
+    Terminal,
+}
+
+/// Folders of one boot.
+pub(crate) struct BootFolders<'a> {
+    /// `normal.log` and `secure.log`.
+    pub(crate) logs: &'a Path,
+    /// Unix sockets of the ports.
+    pub(crate) sockets: &'a Path,
+    /// The folder at /mnt/share.
+    pub(crate) share: &'a Path,
+}
+
+/// The whole command.
+pub(crate) fn tool(images: &Images, options: &BootOptions, console: Console, folders: &BootFolders) -> Tool {
+    let emulator = &images.emulator;
+    let cpus = if options.icount { 1 } else { emulator.cpus };
+    let tool = Tool::new(&emulator.program)
+        .args(["-nodefaults", "-display", "none", "-no-reboot", "-machine", &emulator.machine])
+        .args(["-cpu", &emulator.cpu, "-smp", &cpus.to_string(), "-m", &emulator.memory_mib.to_string()])
+        .arg("-bios")
+        .arg(&images.firmware)
+        .arg("-kernel")
+        .arg(&images.kernel)
+        .arg("-initrd")
+        .arg(&images.initrd)
+        .arg("-append")
+        .arg(command_line(images, options, console));
+    let tool = serial(tool, console, folders.logs);
+    let tool = share(tool, "share", folders.share, false);
+    let tool = options.copy.iter().fold(tool, |tool, folder| share(tool, "host", folder, true));
+    let tool = options.state.iter().fold(tool, |tool, file| disk(tool, file));
+    let tool = if console == Console::Log { ports(tool, folders.sockets) } else { tool };
+    extras(tool, options)
+}
+
+fn command_line(images: &Images, options: &BootOptions, console: Console) -> String {
+    let words = [
+        (console == Console::Terminal, "trustbox.shell"),
+        (options.copy.is_some(), "trustbox.copy"),
+        (options.state.is_some(), "trustbox.state"),
+    ];
+    let words = words.iter().filter(|(on, _)| *on).map(|(_, word)| *word);
+    std::iter::once(images.command_line.as_str()).chain(words).collect::<Vec<_>>().join(" ")
+}
+
+fn serial(tool: Tool, console: Console, logs: &Path) -> Tool {
+    let normal = option("path", &logs.join("normal.log"));
+    let tool = match console {
+        Console::Log => tool.arg("-chardev").arg(joined("file,id=normal", &normal)),
+        Console::Terminal => {
+            let log = option("logfile", &logs.join("normal.log"));
+            let tool = tool.arg("-chardev").arg(joined("stdio,id=normal,mux=on,signal=off", &log));
+            tool.args(["-mon", "chardev=normal"])
+        }
+    };
+    let secure = option("path", &logs.join("secure.log"));
+    tool.args(["-serial", "chardev:normal", "-chardev"])
+        .arg(joined("file,id=secure", &secure))
+        .args(["-serial", "chardev:secure"])
+}
+
+fn share(tool: Tool, tag: &str, folder: &Path, readonly: bool) -> Tool {
+    let head = format!("local,id={tag},security_model=none,multidevs=remap");
+    let head = if readonly { format!("{head},readonly=on") } else { head };
+    tool.arg("-fsdev")
+        .arg(joined(&head, &option("path", folder)))
+        .args(["-device", &format!("virtio-9p-pci,fsdev={tag},mount_tag={tag}")])
+}
+
+fn disk(tool: Tool, file: &Path) -> Tool {
+    tool.arg("-drive")
+        .arg(joined("if=none,id=state,format=raw", &option("file", file)))
+        .args(["-device", "virtio-blk-pci,drive=state"])
+}
+
+fn ports(tool: Tool, sockets: &Path) -> Tool {
+    let tool = tool.args(["-device", "virtio-serial-pci"]);
+    PORTS.iter().fold(tool, |tool, name| {
+        tool.arg("-chardev")
+            .arg(joined(&format!("socket,id={name}"), &option("path", &sockets.join(name))))
+            .args(["-device", &format!("virtserialport,chardev={name},name=trustbox.{name}")])
+    })
+}
+
+fn extras(tool: Tool, options: &BootOptions) -> Tool {
+    let tool = if options.icount { tool.args(["-icount", "shift=0,sleep=off"]) } else { tool };
+    if options.gdb { tool.args(["-S", "-gdb", &format!("tcp:{GDB_ADDRESS}")]) } else { tool }
+}
+
+/// `,NAME=VALUE` with QEMU's doubled commas.
+fn option(name: &str, value: &Path) -> OsString {
+    let mut text = OsString::from(format!(",{name}="));
+    text.push(value.to_string_lossy().replace(',', ",,"));
+    text
+}
+
+fn joined(head: &str, tail: &OsString) -> OsString {
+    let mut text = OsString::from(head);
+    text.push(tail);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commas_in_paths_are_doubled() {
+        assert_eq!(option("path", Path::new("/a,b")), OsString::from(",path=/a,,b"));
+    }
+}

@@ -1,0 +1,86 @@
+//! `tb qemu`: one command, or a shell, on the emulated device.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::builder::Builder;
+use crate::device::{BootOptions, Device, shell};
+use crate::guest::{GuestKind, Images};
+use crate::qemu_args::GDB_ADDRESS;
+use crate::ui;
+
+/// Boots the emulated device and runs a command there.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Board to emulate
+    #[arg(long, value_name = "BOARD", default_value = crate::board::DEFAULT)]
+    platform: String,
+    /// Folder to have at /mnt/host; the device may write there, the folder does not change
+    #[arg(long, value_name = "DIR")]
+    copy: Option<PathBuf>,
+    /// File that keeps secure storage between boots; made on first use
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
+    /// Count instructions instead of time, on one core
+    #[arg(long)]
+    icount: bool,
+    /// Wait for a debugger and say how to load the TA's symbols
+    #[arg(long)]
+    gdb: bool,
+    /// Include OP-TEE's own test program, xtest
+    #[arg(long)]
+    xtest: bool,
+    /// How long the command may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    timeout: u64,
+    /// Command and its arguments; none gives a shell
+    #[arg(last = true, value_name = "CMD")]
+    command: Vec<String>,
+}
+
+/// Runs `tb qemu`; the result is the command's exit status.
+pub(crate) fn run(args: Args) -> Result<ExitCode> {
+    ui::hide_cached();
+    let kind = if args.xtest { GuestKind::Xtest } else { GuestKind::Plain };
+    let images = Builder::open(&args.platform)?.images(kind, args.gdb)?;
+    if args.gdb {
+        explain_debugger(&images);
+    }
+    let options = BootOptions {
+        copy: args.copy,
+        state: args.state,
+        icount: args.icount,
+        gdb: args.gdb,
+        timeout: Duration::from_secs(args.timeout),
+    };
+    if args.command.is_empty() {
+        eprintln!("shell on the emulated device: `exit` switches it off, Ctrl-A X ends the emulator");
+        shell(&images, &options)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    run_command(&images, &options, &args.command)
+}
+
+fn run_command(images: &Images, options: &BootOptions, command: &[String]) -> Result<ExitCode> {
+    let mut device = Device::boot(images, options)?;
+    let status = device.exec_to(command, &mut std::io::stdout(), &mut std::io::stderr())?;
+    device.power_off()?;
+    Ok(ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX)))
+}
+
+fn explain_debugger(images: &Images) {
+    eprintln!(
+        "the emulated device waits for a debugger at {GDB_ADDRESS}:\n  \
+         gdb-multiarch {}\n  (gdb) target remote {GDB_ADDRESS}\n  (gdb) continue\n\
+         OP-TEE loads a TA at the same address each time in this build. Its log, secure.log in the newest folder of\n\
+         {}, has the line `ELF ({}) at ADDRESS`; then\n  \
+         (gdb) add-symbol-file {} -o ADDRESS\n  (gdb) hbreak TA_InvokeCommandEntryPoint",
+        images.firmware.with_file_name("tee.elf").display(),
+        images.repo.cache().join("qemu").display(),
+        crate::TRUSTBOX_UUID,
+        images.ta_elf.display(),
+    );
+}
