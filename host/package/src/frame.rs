@@ -1,0 +1,237 @@
+//! The CPK frame, version 1: a header, a table of streams, the streams. Reader and writer.
+//!
+//! All numbers are little-endian.
+//!
+//! | offset | size | field |
+//! | --- | --- | --- |
+//! | 0 | 4 | magic `0x0ECCF00D` |
+//! | 4 | 2 | frame version, 1 |
+//! | 6 | 2 | flags, 0 |
+//! | 8 | 2 | number of streams |
+//! | 10 | 2 | index of the manifest's stream |
+//! | 12 | 2 | manifest type, 1 (JSON) |
+//! | 14 | 2 | manifest version, 1 |
+//! | 16 | 16 each | (u64 offset, u64 size) of each stream; offsets count from the first byte after the table |
+//!
+//! The reader takes exactly what the writer writes: streams in order, without gaps, and nothing behind the last
+//! one, so that a frame holds no byte that belongs to no stream.
+
+use thiserror::Error;
+
+/// The first four bytes, as a number.
+pub const MAGIC: u32 = 0x0ECC_F00D;
+/// Streams in a frame at most.
+pub const MAX_STREAMS: usize = 32;
+/// Bytes of the header.
+pub const HEADER_SIZE: usize = 16;
+/// Bytes of one entry of the table.
+pub const ENTRY_SIZE: usize = 16;
+
+const FRAME_VERSION: u16 = 1;
+const FLAGS: u16 = 0;
+const MANIFEST_TYPE: u16 = 1;
+const MANIFEST_VERSION: u16 = 1;
+
+/// A frame taken apart; borrows the bytes it was read from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Frame<'a> {
+    /// The streams, in order.
+    pub streams: Vec<&'a [u8]>,
+    /// Which of them is the manifest; always one of them.
+    pub manifest: usize,
+}
+
+/// Why bytes are not a frame.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
+pub enum FrameError {
+    /// The end comes too early.
+    #[error("{part} needs {need} bytes, the file has {have}")]
+    Truncated {
+        /// What is cut.
+        part: &'static str,
+        /// Length of the file that it needs.
+        need: u64,
+        /// Length of the file.
+        have: u64,
+    },
+    /// A field of the header has a value this version does not know.
+    #[error("{field} at offset {offset} is {found:#x}, expected {expected:#x}")]
+    Header {
+        /// The field.
+        field: &'static str,
+        /// Where it is in the file.
+        offset: usize,
+        /// Its value.
+        found: u32,
+        /// The value it must have.
+        expected: u32,
+    },
+    /// Too few or too many streams.
+    #[error("stream count is {0}, allowed are 1 to {MAX_STREAMS}")]
+    StreamCount(usize),
+    /// The manifest is none of the streams.
+    #[error("manifest index is {index}, the frame has {count} streams")]
+    ManifestIndex {
+        /// The index in the header.
+        index: usize,
+        /// Number of streams.
+        count: usize,
+    },
+    /// Offset and size of a stream have no sum in 64 bits.
+    #[error("stream {stream}: offset {offset} and size {size} overflow")]
+    Overflow {
+        /// Index of the stream.
+        stream: usize,
+        /// Its offset.
+        offset: u64,
+        /// Its size.
+        size: u64,
+    },
+    /// A stream ends behind the end of the file.
+    #[error("stream {stream}: offset {offset} and size {size} exceed the {available} bytes of data")]
+    OutOfRange {
+        /// Index of the stream.
+        stream: usize,
+        /// Its offset.
+        offset: u64,
+        /// Its size.
+        size: u64,
+        /// Bytes behind the table.
+        available: u64,
+    },
+    /// A stream starts inside the one before it.
+    #[error("stream {stream}: offset {offset} overlaps the stream before it, which ends at {end}")]
+    Overlap {
+        /// Index of the stream.
+        stream: usize,
+        /// Its offset.
+        offset: u64,
+        /// End of the stream before it.
+        end: u64,
+    },
+    /// Bytes between two streams belong to none.
+    #[error("stream {stream}: offset {offset} leaves a gap to the stream before it, which ends at {end}")]
+    Gap {
+        /// Index of the stream.
+        stream: usize,
+        /// Its offset.
+        offset: u64,
+        /// End of the stream before it.
+        end: u64,
+    },
+    /// Bytes behind the last stream belong to none.
+    #[error("{extra} bytes follow the last stream, which ends at offset {end}")]
+    Trailing {
+        /// End of the last stream.
+        end: u64,
+        /// Bytes behind it.
+        extra: u64,
+    },
+}
+
+impl<'a> Frame<'a> {
+    /// Takes a frame apart.
+    pub fn read(bytes: &'a [u8]) -> Result<Self, FrameError> {
+        let header = bytes.get(..HEADER_SIZE).ok_or_else(|| truncated("the header", HEADER_SIZE, bytes))?;
+        check_header(header)?;
+        let count = usize::from(u16_at(header, 8));
+        let manifest = usize::from(u16_at(header, 10));
+        if !(1..=MAX_STREAMS).contains(&count) {
+            return Err(FrameError::StreamCount(count));
+        }
+        if manifest >= count {
+            return Err(FrameError::ManifestIndex { index: manifest, count });
+        }
+        let data_start = HEADER_SIZE + count * ENTRY_SIZE;
+        let table = bytes
+            .get(HEADER_SIZE..data_start)
+            .ok_or_else(|| truncated("the table of streams", data_start, bytes))?;
+        let streams = read_streams(table, &bytes[data_start..])?;
+        Ok(Self { streams, manifest })
+    }
+
+    /// The bytes of the frame.
+    ///
+    /// # Errors
+    ///
+    /// The number of streams or the manifest's index is out of bounds.
+    pub fn write(&self) -> Result<Vec<u8>, FrameError> {
+        let count = self.streams.len();
+        if !(1..=MAX_STREAMS).contains(&count) {
+            return Err(FrameError::StreamCount(count));
+        }
+        if self.manifest >= count {
+            return Err(FrameError::ManifestIndex { index: self.manifest, count });
+        }
+        let mut out = MAGIC.to_le_bytes().to_vec();
+        let fields =
+            [FRAME_VERSION, FLAGS, count as u16, self.manifest as u16, MANIFEST_TYPE, MANIFEST_VERSION];
+        fields.iter().for_each(|field| out.extend(field.to_le_bytes()));
+        let mut offset = 0u64;
+        for stream in &self.streams {
+            out.extend(offset.to_le_bytes());
+            out.extend((stream.len() as u64).to_le_bytes());
+            offset += stream.len() as u64;
+        }
+        self.streams.iter().for_each(|stream| out.extend_from_slice(stream));
+        Ok(out)
+    }
+}
+
+fn check_header(header: &[u8]) -> Result<(), FrameError> {
+    let magic = u32::from_le_bytes([header[0], header[1], header[2], header[3]]);
+    let fields = [
+        ("magic", 0, magic, MAGIC),
+        ("frame version", 4, u16_at(header, 4).into(), FRAME_VERSION.into()),
+        ("flags", 6, u16_at(header, 6).into(), FLAGS.into()),
+        ("manifest type", 12, u16_at(header, 12).into(), MANIFEST_TYPE.into()),
+        ("manifest version", 14, u16_at(header, 14).into(), MANIFEST_VERSION.into()),
+    ];
+    match fields.into_iter().find(|(_, _, found, expected)| found != expected) {
+        Some((field, offset, found, expected)) => Err(FrameError::Header { field, offset, found, expected }),
+        None => Ok(()),
+    }
+}
+
+fn read_streams<'a>(table: &[u8], data: &'a [u8]) -> Result<Vec<&'a [u8]>, FrameError> {
+    let mut end = 0;
+    let mut streams = Vec::new();
+    for (stream, entry) in table.chunks_exact(ENTRY_SIZE).enumerate() {
+        let (offset, size) = (u64_at(entry, 0), u64_at(entry, 8));
+        let next = offset.checked_add(size).ok_or(FrameError::Overflow { stream, offset, size })?;
+        if offset < end {
+            return Err(FrameError::Overlap { stream, offset, end });
+        }
+        let available = data.len() as u64;
+        if next > available {
+            return Err(FrameError::OutOfRange { stream, offset, size, available });
+        }
+        if offset > end {
+            return Err(FrameError::Gap { stream, offset, end });
+        }
+        // Both are at most the length of a slice.
+        streams.push(&data[offset as usize..next as usize]);
+        end = next;
+    }
+    match data.len() as u64 - end {
+        0 => Ok(streams),
+        extra => Err(FrameError::Trailing { end, extra }),
+    }
+}
+
+fn truncated(part: &'static str, need: usize, bytes: &[u8]) -> FrameError {
+    FrameError::Truncated { part, need: need as u64, have: bytes.len() as u64 }
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([bytes[at], bytes[at + 1]])
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    let low_to_high = bytes[at..at + 8].iter().rev();
+    low_to_high.fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests;
