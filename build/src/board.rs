@@ -103,7 +103,10 @@ impl Board {
     pub(crate) fn load(repo: &Repo, name: &str) -> Result<Self> {
         let path = repo.platform(name).join("board.toml");
         let text = std::fs::read_to_string(&path).with_context(|| {
-            format!("no board {name}: cannot read {}\nhelp: boards are the folders of platform/", path.display())
+            format!(
+                "no board {name}: cannot read {}\nhelp: boards are the folders of platform/",
+                path.display()
+            )
         })?;
         Self::parse(&text, &path, name)
     }
@@ -200,7 +203,9 @@ mod tests {
 
     #[test]
     fn name_and_replacement_are_checked() {
-        assert!(error_of(&TEXT.replace("name = \"qemu-armv8a\"", "name = \"other\"")).contains("board other"));
+        assert!(
+            error_of(&TEXT.replace("name = \"qemu-armv8a\"", "name = \"other\"")).contains("board other")
+        );
         let error = error_of(&TEXT.replace("to = \"0\"", "to = \"10\""));
         assert!(error.contains("same length"), "{error}");
     }

@@ -13,7 +13,8 @@ pub(crate) const TARGET: &str = "aarch64-unknown-linux-gnu";
 const LINKER: &str = "aarch64-linux-gnu-gcc";
 /// No libc and no start files: OP-TEE's loader refuses a TA that needs either. AES and SHA instructions are always
 /// there, and a TA cannot ask for them at run time.
-const TA_FLAGS: &str = "-C panic=abort -C link-arg=-nostartfiles -C link-arg=-nostdlib -C target-feature=+aes,+sha2,+neon";
+const TA_FLAGS: &str =
+    "-C panic=abort -C link-arg=-nostartfiles -C link-arg=-nostdlib -C target-feature=+aes,+sha2,+neon";
 
 impl Builder {
     /// Cargo on the workspace, for the host.

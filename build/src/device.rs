@@ -191,7 +191,11 @@ impl Device {
         &self.folder
     }
 
-    fn connect(&mut self, listeners: [std::io::Result<UnixListener>; 3], sender: &Sender<Event>) -> Result<()> {
+    fn connect(
+        &mut self,
+        listeners: [std::io::Result<UnixListener>; 3],
+        sender: &Sender<Event>,
+    ) -> Result<()> {
         let [control, stdout, stderr] = listeners;
         self.control = self.accept(control?)?;
         read_lines(self.control.try_clone()?, sender.clone());
@@ -211,7 +215,9 @@ impl Device {
                     return Ok(stream);
                 }
                 Err(error) if error.kind() != std::io::ErrorKind::WouldBlock => return Err(error.into()),
-                Err(_) if self.qemu.try_wait()?.is_some() || Instant::now() > limit => return Err(self.stopped()),
+                Err(_) if self.qemu.try_wait()?.is_some() || Instant::now() > limit => {
+                    return Err(self.stopped());
+                }
                 Err(_) => std::thread::sleep(Duration::from_millis(5)),
             }
         }
@@ -228,14 +234,22 @@ impl Device {
     }
 
     /// Passes output on until both streams have shown the end mark and the status is there.
-    fn collect(&mut self, end: &str, stdout: &mut dyn Write, stderr: &mut dyn Write, what: &str) -> Result<i32> {
+    fn collect(
+        &mut self,
+        end: &str,
+        stdout: &mut dyn Write,
+        stderr: &mut dyn Write,
+        what: &str,
+    ) -> Result<i32> {
         let began = Instant::now();
         let limit = began + self.timeout;
         let (mut out, mut err) = (Until::new(end), Until::new(end));
         let mut status = None;
         while status.is_none() || !out.ended || !err.ended {
             match self.next_event(limit, what, began)? {
-                Event::Control(line) => status = line.strip_prefix("exit ").and_then(|text| text.parse().ok()),
+                Event::Control(line) => {
+                    status = line.strip_prefix("exit ").and_then(|text| text.parse().ok())
+                }
                 Event::Bytes(Stream::Stdout, bytes) => out.pass(&bytes, stdout)?,
                 Event::Bytes(Stream::Stderr, bytes) => err.pass(&bytes, stderr)?,
                 Event::Closed => return Err(self.stopped()),
@@ -346,7 +360,8 @@ fn make_state(file: &Path) -> Result<()> {
     if file.exists() {
         return Ok(());
     }
-    let program = find_program("mke2fs").context("mke2fs is missing\nhelp: install Debian package e2fsprogs")?;
+    let program =
+        find_program("mke2fs").context("mke2fs is missing\nhelp: install Debian package e2fsprogs")?;
     let part = file.with_extension("unfinished");
     let _ = fs::remove_file(&part);
     let tool = Tool::new(program).args(["-q", "-t", "ext4", "-F"]).arg(&part).arg(STATE_SIZE);
@@ -431,7 +446,11 @@ fn read_lossy(path: &Path) -> String {
 
 /// The line in which a kernel says that it stopped. A TA that panics is no such line.
 fn panic_line(log: &str, word: &str) -> Option<String> {
-    let says_so = |line: &&str| line.split_once(word).is_some_and(|(_, rest)| rest.starts_with(" '") || rest.starts_with(" at ") || rest.starts_with(" - "));
+    let says_so = |line: &&str| {
+        line.split_once(word).is_some_and(|(_, rest)| {
+            rest.starts_with(" '") || rest.starts_with(" at ") || rest.starts_with(" - ")
+        })
+    };
     log.lines().find(says_so).map(|line| line.trim().to_owned())
 }
 

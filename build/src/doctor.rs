@@ -63,7 +63,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 }
 
 fn examine() -> Report {
-    let missing_packages: Vec<_> = host_packages().filter(|name| !installed(name)).map(str::to_owned).collect();
+    let missing_packages: Vec<_> =
+        host_packages().filter(|name| !installed(name)).map(str::to_owned).collect();
     let rust_target = rust_target();
     let programs = PROGRAMS.map(|(name, option)| Program { name, version: first_line(name, option) });
     let ready = missing_packages.is_empty() && !matches!(rust_target, RustTarget::Missing);
@@ -104,7 +105,9 @@ fn rust_target() -> RustTarget {
         Some(entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("libcore-")))
     };
     match library {
-        Ok(folder) if has_core(&folder) == Some(true) && folder.starts_with("/usr/lib/") => RustTarget::Debian,
+        Ok(folder) if has_core(&folder) == Some(true) && folder.starts_with("/usr/lib/") => {
+            RustTarget::Debian
+        }
         Ok(folder) if has_core(&folder) == Some(true) => RustTarget::Rustup,
         _ => RustTarget::Missing,
     }
@@ -123,6 +126,8 @@ mod tests {
     fn package_list_is_sorted_and_plain() {
         let names: Vec<_> = host_packages().collect();
         assert!(names.is_sorted() && names.len() > 10);
-        assert!(names.iter().all(|name| name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c))));
+        assert!(names.iter().all(|name| {
+            name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c))
+        }));
     }
 }

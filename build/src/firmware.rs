@@ -170,8 +170,12 @@ fn make(folder: &Path) -> Tool {
 /// Replaces one environment default, which must be there exactly once.
 fn replace_once(image: &mut [u8], from: &str, to: &str) -> Result<()> {
     let wanted: Vec<u8> = from.bytes().chain([0]).collect();
-    let places: Vec<_> =
-        image.windows(wanted.len()).enumerate().filter(|(_, window)| *window == wanted).map(|(at, _)| at).collect();
+    let places: Vec<_> = image
+        .windows(wanted.len())
+        .enumerate()
+        .filter(|(_, window)| *window == wanted)
+        .map(|(at, _)| at)
+        .collect();
     ensure!(
         places.len() == 1,
         "u-boot has the default {from} {} times, not once\nhelp: correct u-boot.environment in board.toml",

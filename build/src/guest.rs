@@ -95,7 +95,9 @@ impl Builder {
         for (link, to) in [("bin", "usr/bin"), ("sbin", "usr/sbin"), ("lib", "usr/lib")] {
             archive.symlink(link, to);
         }
-        for name in ["proc", "sys", "dev", "tmp", "run", "root", "var/lib/tee", "mnt/share", "mnt/host", "mnt/.host"] {
+        for name in
+            ["proc", "sys", "dev", "tmp", "run", "root", "var/lib/tee", "mnt/share", "mnt/host", "mnt/.host"]
+        {
             archive.folder(name);
         }
         archive.character("dev/console", 5, 1);
@@ -104,7 +106,10 @@ impl Builder {
         archive.file("etc/group", 0o644, b"root:x:0:\n".to_vec());
         archive.folder("usr/lib/optee_armtz");
         archive.host_file("usr/bin/busybox", &self.binary("busybox-static")?.join("usr/bin/busybox"))?;
-        archive.host_file("usr/sbin/tee-supplicant", &self.binary("tee-supplicant")?.join("usr/sbin/tee-supplicant"))?;
+        archive.host_file(
+            "usr/sbin/tee-supplicant",
+            &self.binary("tee-supplicant")?.join("usr/sbin/tee-supplicant"),
+        )?;
         self.add_libraries(&mut archive)?;
         self.add_modules(&mut archive)?;
         Ok(archive)

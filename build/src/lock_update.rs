@@ -145,7 +145,10 @@ mod tests {
     fn uri_lines_lose_their_host() {
         let line = "'http://mirror.example/debian/pool/main/p/p_1%2b2.deb' p_1+2.deb 12 SHA256:ab";
         let file = parse_uri_line(line).unwrap();
-        assert_eq!((file.path.as_str(), file.size, file.sha256.as_str()), ("pool/main/p/p_1%2b2.deb", 12, "ab"));
+        assert_eq!(
+            (file.path.as_str(), file.size, file.sha256.as_str()),
+            ("pool/main/p/p_1%2b2.deb", 12, "ab")
+        );
         assert!(parse_uri_line("Reading package lists...").is_none());
     }
 }

@@ -57,7 +57,8 @@ impl ModuleTree {
         let path = self.paths.get(name).with_context(|| {
             format!("the kernel package has no module {name}\nhelp: correct linux.modules in board.toml")
         })?;
-        let output = Tool::new("xz").args(["--decompress", "--stdout", "--keep"]).arg(path).command().output();
+        let output =
+            Tool::new("xz").args(["--decompress", "--stdout", "--keep"]).arg(path).command().output();
         let output = output.context("cannot start xz\nhelp: install Debian package xz-utils")?;
         anyhow::ensure!(output.status.success(), "{} is not xz data", path.display());
         Ok(output.stdout)

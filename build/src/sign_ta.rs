@@ -53,7 +53,10 @@ pub struct SigningKey(KeyPair);
 impl SigningKey {
     /// Reads a PKCS#8 PEM file; refuses one that others may read.
     pub fn load(path: &Path) -> Result<Self> {
-        let mode = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?.permissions().mode();
+        let mode = fs::metadata(path)
+            .with_context(|| format!("cannot read {}", path.display()))?
+            .permissions()
+            .mode();
         ensure!(
             mode & 0o077 == 0,
             "key {} has mode {:o}, not 600\nhelp: chmod 600 {}",
@@ -160,7 +163,12 @@ impl<'a> Parts<'a> {
         let sizes = word(16)?;
         let identity = HEADER_SIZE + (sizes & 0xffff) as usize + (sizes >> 16) as usize;
         let elf = image.get(identity + IDENTITY_SIZE..).context("signed TA ends before its ELF")?;
-        ensure!(elf.len() as u64 == u64::from(word(8)?), "signed TA has {} octets of ELF, header says {}", elf.len(), word(8)?);
+        ensure!(
+            elf.len() as u64 == u64::from(word(8)?),
+            "signed TA has {} octets of ELF, header says {}",
+            elf.len(),
+            word(8)?
+        );
         let uuid = image.get(identity..identity + 16).context("signed TA ends before its UUID")?;
         Ok(Self { uuid: uuid.try_into()?, version: word(identity + 16)?, elf })
     }

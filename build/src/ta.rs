@@ -97,7 +97,12 @@ impl Builder {
         let private = self.repo.dev_keys().join("ta-signing.pem");
         let public = self.repo.dev_keys().join("ta-signing.pub.pem");
         SigningKey::load_or_generate(&private)?;
-        let newer = || Some(fs::metadata(&public).ok()?.modified().ok()? >= fs::metadata(&private).ok()?.modified().ok()?);
+        let newer = || {
+            Some(
+                fs::metadata(&public).ok()?.modified().ok()?
+                    >= fs::metadata(&private).ok()?.modified().ok()?,
+            )
+        };
         if newer() != Some(true) {
             let pem = Tool::new("openssl").args(["pkey", "-pubout", "-in"]).arg(&private).output()?;
             fs::write(&public, pem)?;
@@ -114,7 +119,8 @@ impl Builder {
 
     fn build_ta(&self, kit: &Path, names: &[&str]) -> Result<Vec<PathBuf>> {
         let packages = names.iter().flat_map(|name| ["-p", name]);
-        let tool = self.cargo_for_ta(kit)?.args(["build", "--profile", "ta", "--target", TARGET]).args(packages);
+        let tool =
+            self.cargo_for_ta(kit)?.args(["build", "--profile", "ta", "--target", TARGET]).args(packages);
         let log = self.log(names[0]);
         let _ = fs::remove_file(&log);
         ui::step(&names.join(" "), || tool.help("the compiler's message above names the line").run(&log))?;

@@ -105,8 +105,7 @@ impl Tool {
 
     /// Runs it and returns its standard output; on failure the error carries standard error.
     pub(crate) fn output(&self) -> Result<String> {
-        let result =
-            self.command().stdin(Stdio::null()).output().with_context(|| self.cannot_start())?;
+        let result = self.command().stdin(Stdio::null()).output().with_context(|| self.cannot_start())?;
         if result.status.success() {
             return Ok(String::from_utf8_lossy(&result.stdout).into_owned());
         }
@@ -207,9 +206,12 @@ mod tests {
     #[test]
     fn failure_shows_log_and_help() {
         let log = std::env::temp_dir().join(format!("tb-tool-{}.log", std::process::id()));
-        let error = Tool::new("sh").args(["-c", "echo cause; exit 3"]).help("try this").run(&log).unwrap_err();
+        let error =
+            Tool::new("sh").args(["-c", "echo cause; exit 3"]).help("try this").run(&log).unwrap_err();
         let text = error.to_string();
-        assert!(text.contains("cause") && text.contains("exit status: 3") && text.ends_with("help: try this"));
+        assert!(
+            text.contains("cause") && text.contains("exit status: 3") && text.ends_with("help: try this")
+        );
         std::fs::remove_file(log).unwrap();
     }
 }

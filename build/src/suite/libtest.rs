@@ -1,0 +1,95 @@
+//! Host tests: `cargo test` on the default members, each test of its own counted.
+
+use std::fs;
+
+use anyhow::Result;
+
+use crate::builder::Builder;
+use crate::suite::{Case, Outcome};
+
+const GROUP: &str = "unit";
+
+pub(crate) fn run(builder: &Builder) -> Result<Vec<Case>> {
+    let log = builder.log("cargo-test");
+    let _ = fs::remove_file(&log);
+    let result = builder.cargo().args(["test", "--no-fail-fast", "--color=never"]).run(&log);
+    let mut cases = parse(&fs::read_to_string(&log)?);
+    let any_failed = cases.iter().any(|case| matches!(case.outcome, Outcome::Failed(_)));
+    if let (Err(error), false) = (result, any_failed) {
+        cases.push(Case::of(GROUP, "cargo test", Err(error)));
+    }
+    Ok(cases)
+}
+
+/// Every test in the output, and a failed case if the totals say there were others.
+fn parse(text: &str) -> Vec<Case> {
+    let mut cases = Vec::new();
+    let mut binary = String::new();
+    let mut promised = 0;
+    for line in text.lines() {
+        let trimmed = line.trim_start();
+        if let Some(rest) = trimmed.strip_prefix("Running ").or_else(|| trimmed.strip_prefix("Doc-tests ")) {
+            binary = binary_name(rest);
+        } else if let Some(rest) = line.strip_prefix("test result: ") {
+            promised += total(rest);
+        } else if let Some(case) = test_line(line, &binary) {
+            cases.push(case);
+        }
+    }
+    if promised != cases.len() {
+        let what = format!("cargo test reports {promised} tests, its log shows {}", cases.len());
+        cases.push(Case::new(GROUP, "whole log", Outcome::Failed(what)));
+    }
+    cases
+}
+
+fn test_line(line: &str, binary: &str) -> Option<Case> {
+    let (name, verdict) = line.strip_prefix("test ")?.rsplit_once(" ... ")?;
+    let outcome = match verdict {
+        "ok" => Outcome::Passed,
+        "FAILED" => Outcome::Failed("see the log of cargo test, target/tb/logs/cargo-test.log".to_owned()),
+        _ => Outcome::Skipped(verdict.strip_prefix("ignored")?.trim_start_matches(", ").to_owned()),
+    };
+    Some(Case::new(GROUP, &format!("{binary} {name}"), outcome))
+}
+
+/// `unittests src/lib.rs (target/debug/deps/name-0123)` gives `name`.
+fn binary_name(rest: &str) -> String {
+    let path = rest.rsplit_once('(').map_or(rest, |(_, path)| path.trim_end_matches(')'));
+    let file = path.rsplit('/').next().unwrap_or(path);
+    file.rsplit_once('-').map_or(file, |(name, _)| name).to_owned()
+}
+
+/// Passed, failed and ignored tests of one result line.
+fn total(rest: &str) -> usize {
+    let counted = |part: &str| {
+        let (number, what) = part.trim().rsplit_once(' ')?;
+        let number = number.rsplit(' ').next()?.parse::<usize>().ok()?;
+        matches!(what, "passed" | "failed" | "ignored").then_some(number)
+    };
+    rest.split(';').filter_map(counted).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "     Running unittests src/lib.rs (target/debug/deps/trustbox_core-01ab)\n\nrunning 3 tests\n\
+        test a::b ... ok\ntest c ... FAILED\ntest d ... ignored, slow\n\n\
+        test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s\n";
+
+    #[test]
+    fn every_test_is_counted() {
+        let cases = parse(TEXT);
+        assert_eq!(cases[0], Case::new("unit", "trustbox_core a::b", Outcome::Passed));
+        assert!(matches!(cases[1].outcome, Outcome::Failed(_)));
+        assert_eq!(cases[2].outcome, Outcome::Skipped("slow".into()));
+        assert_eq!(cases.len(), 3);
+    }
+
+    #[test]
+    fn missing_lines_are_a_failure() {
+        let cases = parse(&TEXT.replace("test a::b ... ok\n", ""));
+        assert!(matches!(&cases[2].outcome, Outcome::Failed(what) if what.contains("reports 3")));
+    }
+}

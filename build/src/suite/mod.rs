@@ -1,0 +1,132 @@
+//! `tb test`: every check of the repository, each counted once. What did not run is never counted as passed.
+
+mod checks;
+mod junit;
+mod libtest;
+mod on_device;
+mod signing;
+mod tap;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::builder::Builder;
+use crate::ui;
+
+/// Runs every test.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Formatting, lints and host tests only: for the edit loop
+    #[arg(long, conflicts_with = "device")]
+    fast: bool,
+    /// Only the device suite, or only the cases whose numbers contain these
+    #[arg(long, value_name = "NUMBERS", num_args = 0..)]
+    device: Option<Vec<String>>,
+    /// Names the checks and the device suite's cases, and runs none
+    #[arg(long)]
+    list: bool,
+    /// How thorough the device suite is
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    level: u32,
+}
+
+/// One test that ran, or that says why it did not.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Case {
+    pub(crate) group: String,
+    pub(crate) name: String,
+    pub(crate) outcome: Outcome,
+}
+
+/// How a test ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Outcome {
+    Passed,
+    Failed(String),
+    Skipped(String),
+}
+
+impl Case {
+    pub(crate) fn new(group: &str, name: &str, outcome: Outcome) -> Self {
+        Self { group: group.to_owned(), name: name.to_owned(), outcome }
+    }
+
+    /// A check that either holds or says what is wrong.
+    pub(crate) fn of(group: &str, name: &str, result: Result<()>) -> Self {
+        let outcome = result.map_or_else(|error| Outcome::Failed(format!("{error:#}")), |()| Outcome::Passed);
+        Self::new(group, name, outcome)
+    }
+}
+
+type Check = fn(&Builder, &Args) -> Result<Vec<Case>>;
+
+/// Checks in the order in which they run: the quick ones first. The flag says which belong to `--fast`.
+const CHECKS: [(&str, bool, Check); 8] = [
+    ("format", true, |builder, _| checks::format(builder)),
+    ("lints", true, |builder, _| checks::lints(builder)),
+    ("dependencies", false, |builder, _| checks::dependencies(builder)),
+    ("ta-dependencies", false, |builder, _| checks::ta_dependencies(builder)),
+    ("unit", true, |builder, _| libtest::run(builder)),
+    ("signing", false, |builder, _| signing::run(builder)),
+    ("device", false, |builder, args| on_device::suite(builder, &selected(args), args.level)),
+    ("xtest", false, |builder, _| on_device::xtest(builder)),
+];
+
+/// Runs `tb test`; the exit status says whether anything failed.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let builder = Builder::open(crate::board::DEFAULT)?;
+    if args.list {
+        CHECKS.iter().for_each(|(name, ..)| println!("{name}"));
+        return on_device::list(&builder).map(|()| ExitCode::SUCCESS);
+    }
+    let mut report = Report::default();
+    println!("TAP version 14");
+    for (name, fast, check) in CHECKS {
+        if wanted(args, name, fast) {
+            let result = ui::step(&format!("test {name}"), || check(&builder, args));
+            report.add(result.unwrap_or_else(|error| vec![Case::of(name, name, Err(error))]));
+        }
+    }
+    report.finish(&builder)
+}
+
+fn wanted(args: &Args, name: &str, fast: bool) -> bool {
+    match &args.device {
+        Some(_) => name == "device",
+        None => fast || !args.fast,
+    }
+}
+
+fn selected(args: &Args) -> Vec<String> {
+    args.device.clone().unwrap_or_default()
+}
+
+/// All cases so far.
+#[derive(Default)]
+struct Report {
+    cases: Vec<Case>,
+}
+
+impl Report {
+    fn add(&mut self, cases: Vec<Case>) {
+        for case in cases {
+            println!("{}", tap::line(self.cases.len() + 1, &case));
+            self.cases.push(case);
+        }
+    }
+
+    fn finish(self, builder: &Builder) -> Result<ExitCode> {
+        println!("1..{}", self.cases.len());
+        let folder = builder.repo.cache().join("test");
+        std::fs::create_dir_all(&folder)?;
+        std::fs::write(folder.join("junit.xml"), junit::document(&self.cases))?;
+        let count =
+            |wanted: fn(&Outcome) -> bool| self.cases.iter().filter(|case| wanted(&case.outcome)).count();
+        let failed = count(|outcome| matches!(outcome, Outcome::Failed(_)));
+        let passed = count(|outcome| matches!(outcome, Outcome::Passed));
+        let skipped = count(|outcome| matches!(outcome, Outcome::Skipped(_)));
+        println!("{passed} passed, {failed} failed, {skipped} skipped");
+        Ok(if failed == 0 && passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}

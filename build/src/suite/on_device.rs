@@ -1,0 +1,74 @@
+//! The suites that run on the emulated device: ours, and OP-TEE's own as proof that the device is a real one.
+
+use std::io::sink;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use crate::builder::Builder;
+use crate::device::{BootOptions, Device};
+use crate::guest::GuestKind;
+use crate::suite::{Case, Outcome, tap};
+
+const TEST_PROGRAM: &str = "trustbox-test";
+/// The whole device suite without KVM.
+const SUITE_TIME: Duration = Duration::from_secs(900);
+/// Cases of OP-TEE's regression suite: core self tests, threads, crypto in user mode, many sessions, basic features.
+const XTEST_CASES: [&str; 6] = ["1001", "1002", "1003", "1004", "1005", "1006"];
+
+/// Runs our device suite.
+pub(crate) fn suite(builder: &Builder, numbers: &[String], level: u32) -> Result<Vec<Case>> {
+    let mut device = boot(builder, GuestKind::Plain)?;
+    let level = level.to_string();
+    let mut argv = vec![TEST_PROGRAM, "--tap", "--junit", "/mnt/share/junit.xml", "--level", &level];
+    argv.extend(numbers.iter().map(String::as_str));
+    let output = device.exec(&argv)?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut cases = tap::parse("device", &text);
+    let any_failed = cases.iter().any(|case| matches!(case.outcome, Outcome::Failed(_)));
+    if output.status != 0 && !any_failed {
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let what = format!("{TEST_PROGRAM} ended with status {}\n{}", output.status, stderr.trim());
+        cases.push(Case::new("device", TEST_PROGRAM, Outcome::Failed(what)));
+    }
+    device.power_off()?;
+    Ok(cases)
+}
+
+/// Shows the cases of our device suite.
+pub(crate) fn list(builder: &Builder) -> Result<()> {
+    let mut device = boot(builder, GuestKind::Plain)?;
+    let status = device.exec_to(&[TEST_PROGRAM, "--list"], &mut std::io::stdout(), &mut std::io::stderr())?;
+    ensure!(status == 0, "{TEST_PROGRAM} --list ended with status {status}");
+    device.power_off()
+}
+
+/// Runs part of OP-TEE's regression suite.
+pub(crate) fn xtest(builder: &Builder) -> Result<Vec<Case>> {
+    let mut device = boot(builder, GuestKind::Xtest)?;
+    let cases = XTEST_CASES.iter().map(|number| xtest_case(&mut device, number)).collect::<Result<_>>()?;
+    device.power_off()?;
+    Ok(cases)
+}
+
+/// A case counts only if xtest says by its name that it passed.
+fn xtest_case(device: &mut Device, number: &str) -> Result<Case> {
+    let name = format!("regression_{number}");
+    let mut stdout = Vec::new();
+    let status = device.exec_to(&["xtest", "-t", "regression", &name], &mut stdout, &mut sink())?;
+    let text = String::from_utf8_lossy(&stdout);
+    let said_so = text.lines().any(|line| line.trim() == format!("{name} OK"));
+    let result = if status == 0 && said_so {
+        Ok(())
+    } else {
+        let lines: Vec<_> = text.lines().rev().take(20).collect();
+        let end: Vec<_> = lines.into_iter().rev().collect();
+        Err(anyhow::anyhow!("xtest ended with status {status}\n{}", end.join("\n")))
+    };
+    Ok(Case::of("xtest", &name, result))
+}
+
+fn boot(builder: &Builder, kind: GuestKind) -> Result<Device> {
+    let images = builder.images(kind, false)?;
+    Device::boot(&images, &BootOptions { timeout: SUITE_TIME, ..BootOptions::default() })
+}
