@@ -1,0 +1,92 @@
+//! Cases and how they are run.
+
+use std::time::Instant;
+
+use crate::context::Context;
+use crate::report::Reporter;
+
+/// A numbered case.
+pub struct Case {
+    /// Its number, `1001`.
+    pub id: u32,
+    /// What it shows.
+    pub name: &'static str,
+    /// The invariants it is evidence for.
+    pub invariants: &'static [&'static str],
+    /// The case itself.
+    pub run: fn(&mut Context<'_>) -> Result<(), Stop>,
+}
+
+/// Why a case ended before its end.
+#[derive(Debug)]
+pub enum Stop {
+    /// Something is not as it must be.
+    Failed(String),
+    /// It cannot be tried here, and why.
+    Skipped(&'static str),
+}
+
+impl<E: std::fmt::Display> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// How a case ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Everything was as it must be.
+    Pass,
+    /// Something was not.
+    Fail(String),
+    /// It was not tried; never counted as passed.
+    Skip(&'static str),
+}
+
+/// Fails a case unless the condition holds.
+#[macro_export]
+macro_rules! check {
+    ($condition:expr, $($message:tt)+) => {
+        if !$condition {
+            return Err($crate::case::Stop::Failed(format!($($message)+)));
+        }
+    };
+}
+
+/// Fails a case unless both sides are equal, and shows them.
+#[macro_export]
+macro_rules! check_eq {
+    ($left:expr, $right:expr, $($what:tt)+) => {
+        match (&$left, &$right) {
+            (left, right) if left == right => {}
+            (left, right) => {
+                let what = format!($($what)+);
+                return Err($crate::case::Stop::Failed(format!("{what}: got {left:?}, want {right:?}")));
+            }
+        }
+    };
+}
+
+impl Case {
+    /// Runs the case.
+    pub fn outcome(&self, context: &mut Context<'_>) -> Outcome {
+        match (self.run)(context) {
+            Ok(()) => Outcome::Pass,
+            Err(Stop::Failed(why)) => Outcome::Fail(why),
+            Err(Stop::Skipped(why)) => Outcome::Skip(why),
+        }
+    }
+}
+
+/// Runs cases in order and reports each; true if none failed.
+pub fn run_all(cases: &[&Case], context: &mut Context<'_>, reporter: &mut Reporter<'_>) -> std::io::Result<bool> {
+    reporter.plan(cases.len())?;
+    let mut good = true;
+    for case in cases {
+        let start = Instant::now();
+        let outcome = case.outcome(context);
+        good &= !matches!(outcome, Outcome::Fail(_));
+        reporter.result(case, &outcome, start.elapsed())?;
+    }
+    Ok(good)
+}

@@ -1,0 +1,34 @@
+//! All cases, in the order they run.
+
+mod authority;
+mod class_keys;
+mod core;
+mod enclaves;
+mod limits;
+mod lifecycle;
+mod packages;
+
+use crate::case::Case;
+
+/// Every case, by number. Cases of family 21xx want a blank device, so they come first of their
+/// kind; everything after them provisions the device if it is blank.
+pub fn all() -> Vec<&'static Case> {
+    let families = [
+        core::CASES,
+        lifecycle::CASES,
+        authority::CASES,
+        class_keys::CASES,
+        packages::CASES,
+        enclaves::CASES,
+        limits::CASES,
+    ];
+    families.iter().flat_map(|family| family.iter()).collect()
+}
+
+/// The cases whose number or name contains one of `wanted`; all of them where `wanted` is empty.
+pub fn select(wanted: &[String]) -> Vec<&'static Case> {
+    let fits = |case: &Case| {
+        wanted.is_empty() || wanted.iter().any(|w| case.id.to_string().contains(w) || case.name.contains(w.as_str()))
+    };
+    all().into_iter().filter(|case| fits(case)).collect()
+}

@@ -1,0 +1,17 @@
+//! The device suite: numbered cases against the TrustBox TA, in the manner of xtest.
+//!
+//! A case is a function over a [`Context`]; it neither knows nor cares whether the TA runs inside
+//! OP-TEE ([`optee`]) or as the core on its fake (`tests/fake.rs`). Numbers are families: 1xxx
+//! core, 2xxx lifecycle and authority, 3xxx class keys and packages, 4xxx enclaves, 7xxx limits.
+//! Each case names the invariants it is evidence for.
+#![forbid(unsafe_code)]
+
+pub mod case;
+pub mod cases;
+pub mod context;
+pub mod forge;
+#[cfg(feature = "optee")]
+pub mod optee;
+pub mod package;
+pub mod report;
+pub mod target;

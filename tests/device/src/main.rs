@@ -1,0 +1,95 @@
+//! The device suite as a program on the device.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use clap::Parser;
+use p256::ecdsa::SigningKey;
+use p256::pkcs8::DecodePrivateKey;
+use trustbox_api::Bytes;
+use trustbox_api::key::Uuid;
+use trustbox_test::case::run_all;
+use trustbox_test::cases;
+use trustbox_test::context::{Context, Image, Parties};
+use trustbox_test::optee::Optee;
+use trustbox_test::report::Reporter;
+
+/// Numbered cases against the TrustBox TA; results as TAP version 14.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    /// Run only cases whose number or name contains one of these
+    cases: Vec<String>,
+    /// Print the cases and the invariants they are evidence for, and run none
+    #[arg(long)]
+    list: bool,
+    /// Private key (PKCS#8 PEM) of the provisioning authority that the firmware was built with
+    #[arg(long, required_unless_present = "list")]
+    authority: Option<PathBuf>,
+    /// Signed OP-TEE image of the meter enclave
+    #[arg(long, required_unless_present = "list")]
+    image: Option<PathBuf>,
+    /// Also write the results as JUnit XML
+    #[arg(long)]
+    junit: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let selected = cases::select(&args.cases);
+    if selected.is_empty() {
+        eprintln!("error: no case matches {:?}\nhelp: see `trustbox-test --list`", args.cases);
+        return ExitCode::from(2);
+    }
+    if args.list {
+        for case in selected {
+            println!("{} {} [{}]", case.id, case.name, case.invariants.join(" "));
+        }
+        return ExitCode::SUCCESS;
+    }
+    match run(&args, &selected) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(3)
+        }
+    }
+}
+
+fn run(args: &Args, selected: &[&trustbox_test::case::Case]) -> Result<bool, String> {
+    let target = Optee::new()?;
+    let authority = authority(args.authority.as_ref().ok_or("no authority key")?)?;
+    let parties = Parties::strangers(authority);
+    let image = image(args.image.as_ref().ok_or("no image")?)?;
+    let now = SystemTime::UNIX_EPOCH.elapsed().map_err(|error| error.to_string())?;
+    let mut context = Context::new(&target, &parties, image, now.as_millis() as u64);
+    let mut out = std::io::stdout();
+    let mut reporter = Reporter::new(&mut out);
+    let good = run_all(selected, &mut context, &mut reporter).map_err(|error| error.to_string())?;
+    if let Some(path) = &args.junit {
+        fs::write(path, reporter.junit()).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    Ok(good)
+}
+
+fn authority(path: &PathBuf) -> Result<SigningKey, String> {
+    let pem = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    SigningKey::from_pkcs8_pem(&pem).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// UUID and version stand behind header, hash and signature.
+fn image(path: &PathBuf) -> Result<Image, String> {
+    let bytes = fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let u16_at = |at: usize| Some(usize::from(u16::from_le_bytes(bytes.get(at..at + 2)?.try_into().ok()?)));
+    let header = || {
+        let at = 20 + u16_at(16)? + u16_at(18)?;
+        let uuid = Uuid(Bytes::from_slice(bytes.get(at..at + 16)?)?);
+        let version = u32::from_le_bytes(bytes.get(at + 16..at + 20)?.try_into().ok()?);
+        Some((uuid, version))
+    };
+    let (uuid, version) = header().ok_or_else(|| format!("{}: not a signed OP-TEE image", path.display()))?;
+    Ok(Image { bytes, uuid, version })
+}

@@ -1,0 +1,77 @@
+//! What a case talks to: a device that opens sessions, and a session that takes calls.
+
+use trustbox_api::Error;
+
+/// A `TEE_Result` that is not success.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Code(pub u32);
+
+impl Code {
+    /// GlobalPlatform's `TEE_ERROR_ACCESS_DENIED`.
+    pub const ACCESS_DENIED: Self = Self(0xffff_0001);
+}
+
+impl From<Error> for Code {
+    fn from(error: Error) -> Self {
+        Self(error.code())
+    }
+}
+
+impl std::fmt::Display for Code {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "unexpected refusal: {self:?}")
+    }
+}
+
+impl std::fmt::Debug for Code {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match Error::from_code(self.0) {
+            Some(error) => write!(f, "{} ({})", error.name(), error as u32),
+            None => write!(f, "{:#010x}", self.0),
+        }
+    }
+}
+
+/// One parameter of a call, as hostile as the client API allows.
+#[derive(Clone, Debug)]
+pub enum RawParam {
+    /// `TEEC_NONE`.
+    None,
+    /// `TEEC_VALUE_INPUT`.
+    ValueInput(u32, u32),
+    /// `TEEC_VALUE_OUTPUT`.
+    ValueOutput,
+    /// `TEEC_VALUE_INOUT`.
+    ValueInout(u32, u32),
+    /// `TEEC_MEMREF_TEMP_INPUT`.
+    Input(Vec<u8>),
+    /// `TEEC_MEMREF_TEMP_OUTPUT` of that many bytes.
+    Output(usize),
+    /// `TEEC_MEMREF_TEMP_INOUT`.
+    Inout(Vec<u8>),
+    /// A null buffer with that size, as input.
+    NullInput(usize),
+    /// A null buffer with that size, as output.
+    NullOutput(usize),
+}
+
+/// A device.
+pub trait Target {
+    /// Opens a session to the TrustBox TA.
+    fn connect(&self) -> Result<Box<dyn Link + '_>, Code>;
+
+    /// Opens a session to any other TA or pseudo-TA; `None` where there is no OP-TEE.
+    fn connect_to(&self, uuid: &str) -> Option<Result<(), Code>>;
+}
+
+/// A session to the TrustBox TA; closed when dropped.
+pub trait Link {
+    /// A command of shape `Message` or `MessageWithData`, with room for `capacity` bytes of reply.
+    fn call(&mut self, command: u32, request: &[u8], data: Option<&[u8]>, capacity: usize) -> Result<Vec<u8>, Code>;
+
+    /// A call with any parameters; `None` where there is no OP-TEE.
+    fn raw(&mut self, command: u32, params: [RawParam; 4]) -> Option<Result<(), Code>>;
+
+    /// Calls the open enclave; `None` where enclaves do not run.
+    fn invoke(&mut self, command: u32, request: &[u8], capacity: usize) -> Option<Result<Vec<u8>, Code>>;
+}
