@@ -13,10 +13,10 @@ use crate::builder::Repo;
 /// The board every command takes when none is named.
 pub(crate) const DEFAULT: &str = "qemu-armv8a";
 
-/// Flags that a production board must not have, with the value that is wrong and why.
-const WEAK_FLAGS: [(&str, &str, &str); 2] = [
-    ("CFG_REE_FS_TA", "y", "loads trusted applications from Linux's file system"),
-    ("CFG_INSECURE", "y", "accepts a stub hardware key and storage without rollback protection"),
+/// Flags that a production board must switch off, and why.
+const WEAK_FLAGS: [(&str, &str); 2] = [
+    ("CFG_REE_FS_TA", "loads trusted applications from Linux's file system"),
+    ("CFG_INSECURE", "accepts a stub hardware key and storage without rollback protection"),
 ];
 
 /// What a board is allowed to be used for.
@@ -132,14 +132,16 @@ impl Board {
         self.weak_flag().or_else(|| self.unequal_replacement())
     }
 
+    /// OP-TEE's own defaults are weak, so a production board must say "n" itself.
     fn weak_flag(&self) -> Option<(Range<usize>, String)> {
         if self.profile == Profile::Dev {
             return None;
         }
-        WEAK_FLAGS.iter().find_map(|(flag, wrong, why)| {
-            let value = self.optee.flags.get(*flag).filter(|value| value.get_ref() == wrong)?;
-            let what = format!("{flag}={wrong} {why}\nhelp: only a board with profile \"dev\" may have it");
-            Some((value.span(), what))
+        WEAK_FLAGS.iter().find_map(|(flag, why)| {
+            let value = self.optee.flags.get(*flag);
+            let off = value.is_some_and(|value| value.get_ref() == "n");
+            let what = format!("{flag} {why}\nhelp: set it to \"n\", or the profile to \"dev\"");
+            (!off).then(|| (value.map_or(self.name.span(), Spanned::span), what))
         })
     }
 

@@ -107,7 +107,7 @@ impl Device {
         let listeners = PORTS.map(|name| UnixListener::bind(sockets.join(name)));
         let share = folder.join("share");
         let folders = BootFolders { logs: &folder, sockets: &sockets, share: &share };
-        let tool = qemu_args::tool(images, &options, Console::Log, &folders);
+        let tool = qemu_args::tool(images, &options, Console::Ports, &folders);
         let qemu = spawn(&tool, &folder)?;
         let (sender, events) = channel();
         let control = UnixStream::pair()?.0;
@@ -228,6 +228,7 @@ impl Device {
         loop {
             match self.next_event(limit, what, began)? {
                 Event::Control(line) if line == wanted => return Ok(()),
+                Event::Control(line) => bail!("the emulated device: {line}\nlogs: {}", self.shown_logs()),
                 _ => {}
             }
         }
@@ -311,7 +312,7 @@ impl Drop for Device {
     }
 }
 
-/// An interactive shell on the device's serial console; returns when it is off.
+/// An interactive shell on a console of the device; returns when it is off.
 pub(crate) fn shell(images: &Images, options: &BootOptions) -> Result<()> {
     let (folder, sockets) = new_folders(images)?;
     let options = prepared(options)?;

@@ -12,12 +12,12 @@ pub(crate) const PORTS: [&str; 3] = ["control", "stdout", "stderr"];
 /// Where a debugger connects.
 pub(crate) const GDB_ADDRESS: &str = "127.0.0.1:1234";
 
-/// How the normal world's console is connected.
+/// How commands reach the device.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub(crate) enum Console {
-    /// Into the log; commands come through virtio ports.
-    Log,
-    /// Our terminal.
+    /// One by one, through virtio ports.
+    Ports,
+    /// A shell on our terminal.
     Terminal,
 }
 
@@ -46,11 +46,11 @@ pub(crate) fn tool(images: &Images, options: &BootOptions, console: Console, fol
         .arg(&images.initrd)
         .arg("-append")
         .arg(command_line(images, options, console));
-    let tool = serial(tool, console, folders.logs);
+    let tool = consoles(tool, console, folders.logs);
     let tool = share(tool, "share", folders.share, false);
     let tool = options.copy.iter().fold(tool, |tool, folder| share(tool, "host", folder, true));
     let tool = options.state.iter().fold(tool, |tool, file| disk(tool, file));
-    let tool = if console == Console::Log { ports(tool, folders.sockets) } else { tool };
+    let tool = if console == Console::Ports { ports(tool, folders.sockets) } else { tool };
     extras(tool, options)
 }
 
@@ -64,20 +64,21 @@ fn command_line(images: &Images, options: &BootOptions, console: Console) -> Str
     std::iter::once(images.command_line.as_str()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
-fn serial(tool: Tool, console: Console, logs: &Path) -> Tool {
-    let normal = option("path", &logs.join("normal.log"));
-    let tool = match console {
-        Console::Log => tool.arg("-chardev").arg(joined("file,id=normal", &normal)),
-        Console::Terminal => {
-            let log = option("logfile", &logs.join("normal.log"));
-            let tool = tool.arg("-chardev").arg(joined("stdio,id=normal,mux=on,signal=off", &log));
-            tool.args(["-mon", "chardev=normal"])
-        }
-    };
-    let secure = option("path", &logs.join("secure.log"));
-    tool.args(["-serial", "chardev:normal", "-chardev"])
-        .arg(joined("file,id=secure", &secure))
-        .args(["-serial", "chardev:secure"])
+/// Firmware and kernel write to logs only; a shell has a console of its own.
+fn consoles(tool: Tool, console: Console, logs: &Path) -> Tool {
+    let tool = ["normal", "secure"].iter().fold(tool, |tool, world| {
+        let path = option("path", &logs.join(format!("{world}.log")));
+        tool.arg("-chardev")
+            .arg(joined(&format!("file,id={world}"), &path))
+            .args(["-serial", &format!("chardev:{world}")])
+    });
+    let tool = tool.args(["-device", "virtio-serial-pci"]);
+    match console {
+        Console::Ports => tool,
+        Console::Terminal => tool
+            .args(["-chardev", "stdio,id=terminal,mux=on,signal=off", "-mon", "chardev=terminal"])
+            .args(["-device", "virtconsole,chardev=terminal"]),
+    }
 }
 
 fn share(tool: Tool, tag: &str, folder: &Path, readonly: bool) -> Tool {
@@ -95,7 +96,6 @@ fn disk(tool: Tool, file: &Path) -> Tool {
 }
 
 fn ports(tool: Tool, sockets: &Path) -> Tool {
-    let tool = tool.args(["-device", "virtio-serial-pci"]);
     PORTS.iter().fold(tool, |tool, name| {
         tool.arg("-chardev")
             .arg(joined(&format!("socket,id={name}"), &option("path", &sockets.join(name))))

@@ -43,7 +43,7 @@ pub(crate) struct Args {
 
 /// Runs `tb qemu`; the result is the command's exit status.
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
-    ui::hide_cached();
+    ui::only_long_steps();
     let kind = if args.xtest { GuestKind::Xtest } else { GuestKind::Plain };
     let images = Builder::open(&args.platform)?.images(kind, args.gdb)?;
     if args.gdb {

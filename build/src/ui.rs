@@ -1,24 +1,28 @@
 //! Progress on stderr: one line per step with the elapsed time, live while stderr is a terminal.
 
+use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{LazyLock, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-static QUIET: Mutex<bool> = Mutex::new(false);
+static QUIET: AtomicBool = AtomicBool::new(false);
+/// Steps that were already named as cached: several parts need the same one.
+static NAMED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+/// Steps shorter than this are not worth a line when only the command's own output matters.
+const WORTH_A_LINE: Duration = Duration::from_secs(1);
 
 /// Starts the clock that every line shows.
 pub(crate) fn start() {
     LazyLock::force(&START);
 }
 
-/// Keeps lines of cached steps to itself, for commands whose own output matters.
-pub(crate) fn hide_cached() {
-    if let Ok(mut quiet) = QUIET.lock() {
-        *quiet = true;
-    }
+/// Keeps cached and short steps to itself, for commands whose own output matters.
+pub(crate) fn only_long_steps() {
+    QUIET.store(true, Ordering::Relaxed);
 }
 
 /// Writes one progress line.
@@ -26,9 +30,10 @@ pub(crate) fn line(text: &str) {
     eprintln!("{} {text}", stamp(START.elapsed()));
 }
 
-/// Writes the line of a step that had nothing to do.
+/// Writes the line of a step that had nothing to do, once for each step.
 pub(crate) fn cached(name: &str) {
-    if !QUIET.lock().is_ok_and(|quiet| *quiet) {
+    let first = NAMED.lock().is_ok_and(|mut named| named.insert(name.to_owned()));
+    if first && !QUIET.load(Ordering::Relaxed) {
         line(&format!("{name} … cached"));
     }
 }
@@ -40,7 +45,10 @@ pub(crate) fn step<T>(name: &str, work: impl FnOnce() -> anyhow::Result<T>) -> a
     let result = work();
     counter.stop();
     let outcome = if result.is_ok() { "done" } else { "failed" };
-    line(&format!("{name} … {outcome} ({:.1} s)", began.elapsed().as_secs_f32()));
+    let hidden = QUIET.load(Ordering::Relaxed) && result.is_ok() && began.elapsed() < WORTH_A_LINE;
+    if !hidden {
+        line(&format!("{name} … {outcome} ({:.1} s)", began.elapsed().as_secs_f32()));
+    }
     result
 }
 

@@ -33,6 +33,7 @@ power_off() {
     poweroff -f
 }
 
+failure=
 load always
 load share
 folder share /mnt/share
@@ -43,14 +44,14 @@ if has copy; then
 fi
 if has state; then
     load state
-    mount -t ext4 /dev/vda /var/lib/tee || echo "cannot mount secure storage"
+    mount -t ext4 /dev/vda /var/lib/tee || failure="cannot mount the state file: is it one that --state made?"
 fi
 ifconfig lo 127.0.0.1 up
-tee-supplicant -d --fs-parent-path /var/lib/tee /dev/teepriv0
+tee-supplicant -d --fs-parent-path /var/lib/tee /dev/teepriv0 || failure="no TEE: tee-supplicant does not start"
 
 if has shell; then
     cd /root
-    setsid cttyhack sh -l
+    setsid -c sh -l </dev/hvc0 >/dev/hvc0 2>&1
     power_off
 fi
 
@@ -63,7 +64,7 @@ for port in /sys/class/virtio-ports/*; do
     esac
 done
 exec 3<>"$control" 4>"$stdout" 5>"$stderr"
-echo ready >&3
+echo "${failure:-ready}" >&3
 cd /root
 while IFS= read -r line <&3; do
     case $line in
