@@ -1,6 +1,7 @@
 //! A class key: the AES-256 key that devices of one class share and that wraps content keys.
 
 use trustbox_api::Secret;
+use trustbox_api::key::KeyRef;
 
 /// A class key; wiped when dropped, never shown or compared.
 #[derive(Clone)]
@@ -23,8 +24,43 @@ impl ClassKey {
     }
 }
 
+/// The name of a class key in key stores, JSON manifests and on command lines: `NAME` is version 1, later versions
+/// are `NAME@VERSION`.
+pub fn name(key: &KeyRef) -> String {
+    match key.version {
+        1 => key.name.to_string(),
+        version => format!("{}@{version}", key.name),
+    }
+}
+
+/// The class key of a name as [`name`] writes it; `NAME@1` is also understood.
+pub fn parse_name(text: &str) -> Option<KeyRef> {
+    let (name, version) = text.split_once('@').unwrap_or((text, "1"));
+    let digits = version.bytes().all(|byte| byte.is_ascii_digit());
+    let version = version.parse().ok().filter(|version| digits && *version > 0)?;
+    KeyRef::new(name, version).filter(|_| !name.is_empty())
+}
+
 pub(crate) fn random_secret() -> Result<Secret<32>, getrandom::Error> {
     let mut secret = Secret::zero();
     getrandom::fill(secret.expose_mut())?;
     Ok(secret)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_round_trip() {
+        for (text, key, version) in [("meter", "meter", 1), ("meter@2", "meter", 2)] {
+            let parsed = parse_name(text).unwrap();
+            assert_eq!((parsed.name.as_str(), parsed.version), (key, version));
+            assert_eq!(name(&parsed), text);
+        }
+        assert_eq!(parse_name("meter@1"), parse_name("meter"));
+        for bad in ["", "@2", "a@", "a@0", "a@-1", "a@+1", "a@2@3", "a@4294967296", &"n".repeat(33)] {
+            assert_eq!(parse_name(bad), None, "{bad}");
+        }
+    }
 }

@@ -11,7 +11,7 @@ use trustbox_api::message::Version;
 use trustbox_api::statement::{Audience, FORMAT, Header, Kind};
 use trustbox_api::{Bytes, Secret};
 
-use crate::class_key::{ClassKey, random_secret};
+use crate::class_key::{self, ClassKey, random_secret};
 use crate::frame::{Frame, FrameError};
 use crate::image::{Image, ImageError};
 use crate::json;
@@ -169,9 +169,7 @@ fn encrypt_in_place(
 }
 
 fn json_manifest(terms: &Terms, edition: &Edition) -> json::Manifest {
-    let key = &terms.class_key;
-    let key_name =
-        if key.version == 1 { key.name.to_string() } else { format!("{}@{}", key.name, key.version) };
+    let key_name = class_key::name(&terms.class_key);
     json::Manifest {
         id: terms.uuid.to_string(),
         name: terms.name.to_string(),
