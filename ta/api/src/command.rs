@@ -66,7 +66,8 @@ const ANY_LIFECYCLE: &[Lifecycle] = &[Lifecycle::Blank, Lifecycle::Provisioned];
 const BLANK: &[Lifecycle] = &[Lifecycle::Blank];
 const OWNED: &[Lifecycle] = &[Lifecycle::Provisioned];
 
-const ANY_SESSION: &[SessionState] = &[SessionState::Idle, SessionState::Installing, SessionState::EnclaveOpen];
+const ANY_SESSION: &[SessionState] =
+    &[SessionState::Idle, SessionState::Installing, SessionState::EnclaveOpen];
 const IDLE: &[SessionState] = &[SessionState::Idle];
 const INSTALLING: &[SessionState] = &[SessionState::Installing];
 const ENCLAVE_OPEN: &[SessionState] = &[SessionState::EnclaveOpen];
@@ -135,7 +136,9 @@ mod tests {
     fn ids_are_consecutive_and_unique() {
         let ids: Vec<u32> = TABLE.iter().map(|rule| rule.command as u32).collect();
         assert_eq!(ids, (1..=14).collect::<Vec<u32>>());
-        assert!(Command::rule(0).is_none() && Command::rule(15).is_none() && Command::rule(u32::MAX).is_none());
+        assert!(
+            Command::rule(0).is_none() && Command::rule(15).is_none() && Command::rule(u32::MAX).is_none()
+        );
     }
 
     #[test]

@@ -158,7 +158,8 @@ mod tests {
     #[test]
     fn numbers_are_frozen() {
         let numbers: Vec<u32> = Error::ALL.iter().map(|error| *error as u32).collect();
-        let expected: Vec<u32> = (1..=15).chain(20..=27).chain(40..=42).chain(50..=58).chain(70..=73).collect();
+        let expected: Vec<u32> =
+            (1..=15).chain(20..=27).chain(40..=42).chain(50..=58).chain(70..=73).collect();
         assert_eq!(numbers, expected);
         assert_eq!(Error::WrongLifecycle as u32, 6);
         assert_eq!(Error::SignatureInvalid as u32, 20);

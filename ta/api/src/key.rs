@@ -37,8 +37,8 @@ pub struct PublicKey(pub Bytes<64>);
 
 /// DER up to the point of a P-256 SubjectPublicKeyInfo (RFC 5480), the 0x04 included.
 const P256_SPKI_PREFIX: [u8; 27] = [
-    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48,
-    0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04,
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
+    0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04,
 ];
 
 impl PublicKey {
@@ -86,7 +86,8 @@ impl FromStr for Uuid {
         if text.len() != 36 || !dashes {
             return Err(NotAUuid);
         }
-        let mut digits = text.iter().enumerate().filter(|(at, _)| !matches!(at, 8 | 13 | 18 | 23)).map(|(_, c)| *c);
+        let mut digits =
+            text.iter().enumerate().filter(|(at, _)| !matches!(at, 8 | 13 | 18 | 23)).map(|(_, c)| *c);
         let mut out = [0; 16];
         for byte in &mut out {
             *byte = hex_digit(digits.next())? << 4 | hex_digit(digits.next())?;
@@ -117,7 +118,9 @@ mod tests {
         let text = "b8a6e9d4-3f0c-4f7e-9a53-1d2c7e50b4c1";
         assert_eq!(crate::TRUSTBOX_UUID.to_string(), text);
         assert_eq!(text.parse(), Ok(crate::TRUSTBOX_UUID));
-        for bad in ["", "b8a6e9d43f0c4f7e9a531d2c7e50b4c1", "b8a6e9d4-3f0c-4f7e-9a53-1d2c7e50b4cg", &text[1..]] {
+        for bad in
+            ["", "b8a6e9d43f0c4f7e9a531d2c7e50b4c1", "b8a6e9d4-3f0c-4f7e-9a53-1d2c7e50b4cg", &text[1..]]
+        {
             assert_eq!(bad.parse::<Uuid>(), Err(NotAUuid));
         }
     }

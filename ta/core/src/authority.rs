@@ -57,7 +57,12 @@ pub fn by_provisioning_authority<'a, T: Tee>(tee: &mut T, request: &'a [u8]) -> 
 }
 
 /// Checks a statement of the owner root.
-pub fn by_owner<'a, T: Tee>(tee: &mut T, owner: &Owner, kind: Kind, request: &'a [u8]) -> Result<Verified<'a>, Error> {
+pub fn by_owner<'a, T: Tee>(
+    tee: &mut T,
+    owner: &Owner,
+    kind: Kind,
+    request: &'a [u8],
+) -> Result<Verified<'a>, Error> {
     under_owner(tee, owner, kind, request, |signer| *signer == owner.root)
 }
 
@@ -69,7 +74,11 @@ pub fn by_releaser<'a, T: Tee>(tee: &mut T, owner: &Owner, request: &'a [u8]) ->
 }
 
 /// Checks a statement of a publisher.
-pub fn by_publisher<'a, T: Tee>(tee: &mut T, owner: &Owner, request: &'a [u8]) -> Result<Verified<'a>, Error> {
+pub fn by_publisher<'a, T: Tee>(
+    tee: &mut T,
+    owner: &Owner,
+    request: &'a [u8],
+) -> Result<Verified<'a>, Error> {
     under_owner(tee, owner, Kind::Manifest, request, |signer| {
         owner.publishers.iter().any(|publisher| publisher.key == *signer)
     })

@@ -22,7 +22,8 @@ pub fn import<T: Tee>(tee: &mut T, request: &[u8]) -> Result<(), Error> {
     let bundle = checked_bundle(&statement)?;
     authority::may_release(owner, statement.signer(), &bundle.key.name)?;
     update(tee, |tee, record: &mut KeysRecord| {
-        let nonce = record.nonces.iter().position(|nonce| *nonce == bundle.nonce).ok_or(Error::NonceUnknown)?;
+        let nonce =
+            record.nonces.iter().position(|nonce| *nonce == bundle.nonce).ok_or(Error::NonceUnknown)?;
         if record.find(&bundle.key).is_ok() {
             return Err(Error::KeyExists);
         }

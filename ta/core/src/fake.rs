@@ -183,8 +183,10 @@ impl Tee for FakeTee {
         }
         let digits = |number: Box<[u8]>| number.into_vec();
         Ok(DevicePublicKey {
-            modulus: heapless::Vec::from_slice(&digits(rsa_key().n().to_be_bytes())).map_err(|_| Error::Internal)?,
-            exponent: heapless::Vec::from_slice(&digits(rsa_key().e().to_be_bytes())).map_err(|_| Error::Internal)?,
+            modulus: heapless::Vec::from_slice(&digits(rsa_key().n().to_be_bytes()))
+                .map_err(|_| Error::Internal)?,
+            exponent: heapless::Vec::from_slice(&digits(rsa_key().e().to_be_bytes()))
+                .map_err(|_| Error::Internal)?,
         })
     }
 
@@ -194,7 +196,12 @@ impl Tee for FakeTee {
         key.try_into().map(Secret::new).map_err(|_| Error::Decryption)
     }
 
-    fn verify_es256(&mut self, key: &PublicKey, digest: &[u8; 32], signature: &Bytes<64>) -> Result<(), Error> {
+    fn verify_es256(
+        &mut self,
+        key: &PublicKey,
+        digest: &[u8; 32],
+        signature: &Bytes<64>,
+    ) -> Result<(), Error> {
         let mut point = std::vec![4];
         point.extend_from_slice(key.0.as_ref());
         let key = VerifyingKey::from_sec1_bytes(&point).map_err(|_| Error::SignatureInvalid)?;
@@ -203,13 +210,16 @@ impl Tee for FakeTee {
     }
 
     fn map(&mut self, size: usize) -> Result<FakeBuffer, Error> {
-        self.device.set(|world| world.memory.checked_sub(size).map(|left| world.memory = left).ok_or(Error::OutOfMemory))?;
+        self.device.set(|world| {
+            world.memory.checked_sub(size).map(|left| world.memory = left).ok_or(Error::OutOfMemory)
+        })?;
         Ok(FakeBuffer(std::vec![0; size].into(), self.device.clone()))
     }
 
     fn install(&mut self, image: &mut FakeBuffer) -> Result<(), Error> {
         self.device.storage_operation()?;
-        let uuid = image.len().checked_sub(20 + 12).and_then(|_| image_uuid(image)).ok_or(Error::ImageRefused)?;
+        let uuid =
+            image.len().checked_sub(20 + 12).and_then(|_| image_uuid(image)).ok_or(Error::ImageRefused)?;
         self.device.set(|world| world.tadb.insert(uuid, image.to_vec()));
         Ok(())
     }

@@ -117,7 +117,8 @@ fn commit<T: Tee>(tee: &mut T, install: &mut Install<T>, terms: &Terms) -> Resul
         check_allowed(tee, terms, &install.publisher)?;
         let mut record: EnclavesRecord = load(tee)?;
         let enclave = record.find_or_add(terms.uuid, &terms.name)?;
-        let before = enclave.intent.replace(Intent { version: terms.version, digest: terms.plaintext_sha256 });
+        let before =
+            enclave.intent.replace(Intent { version: terms.version, digest: terms.plaintext_sha256 });
         store(tee, &record)?;
         let outcome = tee.install(&mut install.buffer);
         let enclave = record.find_or_add(terms.uuid, &terms.name)?;
@@ -184,4 +185,3 @@ fn check_allowed<T: Tee>(tee: &mut T, terms: &Terms, publisher: &PublicKey) -> R
         _ => Ok(()),
     }
 }
-

@@ -138,6 +138,12 @@ fn remember_provisioning_nonce<T: Tee>(tee: &mut T, nonce: Nonce) -> Result<(), 
 
 impl Owner {
     fn new(root: PublicKey) -> Self {
-        Self { root, publisher_sequence: 0, releaser_sequence: 0, publishers: Vec::new(), releasers: Vec::new() }
+        Self {
+            root,
+            publisher_sequence: 0,
+            releaser_sequence: 0,
+            publishers: Vec::new(),
+            releasers: Vec::new(),
+        }
     }
 }

@@ -167,7 +167,8 @@ impl EnclavesRecord {
 
     /// Drops entries that say nothing.
     pub fn forget_unused(&mut self) {
-        self.enclaves.retain(|enclave| enclave.installed.is_some() || enclave.intent.is_some() || enclave.floor > 0);
+        self.enclaves
+            .retain(|enclave| enclave.installed.is_some() || enclave.intent.is_some() || enclave.floor > 0);
     }
 }
 
@@ -195,7 +196,10 @@ pub fn update<R: Stored, T: Tee, A>(
 }
 
 /// Runs `work` while no other session changes a record.
-pub fn exclusively<T: Tee, A>(tee: &mut T, work: impl FnOnce(&mut T) -> Result<A, Error>) -> Result<A, Error> {
+pub fn exclusively<T: Tee, A>(
+    tee: &mut T,
+    work: impl FnOnce(&mut T) -> Result<A, Error>,
+) -> Result<A, Error> {
     tee.acquire(Slot::Writer)?;
     let result = work(tee);
     tee.release(Slot::Writer);

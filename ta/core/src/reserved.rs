@@ -19,7 +19,7 @@ const fn uuid(bytes: u128) -> [u8; 16] {
 
 /// Pseudo-TAs and TAs that OP-TEE 4.10 names in its headers, and the firmware TPM of the field.
 const RESERVED: &[[u8; 16]] = &[
-    uuid(0), // the nil UUID
+    uuid(0),                                      // the nil UUID
     uuid(0xbc50d971_d4c9_42c4_82cb_343fb7f37896), // FTPM_UUID
     uuid(0x6272636d_2019_0716_4243_4d5f53434849), // BNXT_SERVICE_UUID
     uuid(0x0feb839c_ee25_4920_8ee3_ac8daa860d3b), // CROS_HDCP_PROV4_TA_UUID

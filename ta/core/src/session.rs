@@ -18,6 +18,7 @@ pub struct Session<T: Tee> {
     activity: Activity<T>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "one per session, and the TA has no heap to spare")]
 enum Activity<T: Tee> {
     Idle,
     Installing(Install<T>),

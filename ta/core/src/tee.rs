@@ -106,7 +106,12 @@ pub trait Tee {
     /// RSAES-OAEP with SHA-256 under the device key; `Error::Decryption` for whatever fails.
     fn unwrap_oaep(&mut self, wrapped: &[u8]) -> Result<Secret<32>, Error>;
     /// ECDSA P-256 over a SHA-256 digest; `Error::SignatureInvalid` for whatever fails.
-    fn verify_es256(&mut self, key: &PublicKey, digest: &[u8; 32], signature: &Bytes<64>) -> Result<(), Error>;
+    fn verify_es256(
+        &mut self,
+        key: &PublicKey,
+        digest: &[u8; 32],
+        signature: &Bytes<64>,
+    ) -> Result<(), Error>;
 
     /// Maps `size` bytes.
     fn map(&mut self, size: usize) -> Result<Self::Buffer, Error>;

@@ -79,7 +79,11 @@ impl Case {
 }
 
 /// Runs cases in order and reports each; true if none failed.
-pub fn run_all(cases: &[&Case], context: &mut Context<'_>, reporter: &mut Reporter<'_>) -> std::io::Result<bool> {
+pub fn run_all(
+    cases: &[&Case],
+    context: &mut Context<'_>,
+    reporter: &mut Reporter<'_>,
+) -> std::io::Result<bool> {
     reporter.plan(cases.len())?;
     let mut good = true;
     for case in cases {

@@ -7,7 +7,9 @@ use trustbox_api::Command;
 use trustbox_api::command::Lifecycle;
 use trustbox_api::key::{DeviceId, KeyId, KeyName, KeyRef, PublicKey, Uuid};
 use trustbox_api::limits::{MAX_CHUNK, MAX_REPLY, MAX_REQUEST};
-use trustbox_api::message::{ChallengeReply, ChallengeRequest, InfoReply, InstallChunkRequest, ListReply, Purpose};
+use trustbox_api::message::{
+    ChallengeReply, ChallengeRequest, InfoReply, InstallChunkRequest, ListReply, Purpose,
+};
 use trustbox_api::statement::{Audience, KeyBundle, Kind, PinRoot, Publisher, Releaser};
 
 use crate::case::Stop;

@@ -3,9 +3,9 @@
 use p256::ecdsa::signature::hazmat::PrehashSigner;
 use p256::ecdsa::{Signature, SigningKey};
 use serde::Serialize;
+use trustbox_api::Bytes;
 use trustbox_api::key::{KeyId, PublicKey, Uuid};
 use trustbox_api::statement::{Audience, Envelope, FORMAT, Header, Kind, digest};
-use trustbox_api::Bytes;
 
 /// The public half in the interface's form.
 pub fn public(key: &SigningKey) -> PublicKey {
@@ -37,7 +37,9 @@ pub fn sign(payload: &[u8], key: &SigningKey) -> Vec<u8> {
     let signature: Signature = key.sign_prehash(&digest(payload)).expect("a P-256 key signs 32 bytes");
     let signature = Bytes::from_slice(&signature.to_bytes()).expect("r and s have 32 bytes each");
     let mut out = vec![0; 8192];
-    let length = postcard::to_slice(&Envelope { payload, signer: public(key), signature }, &mut out).expect("fits").len();
+    let length = postcard::to_slice(&Envelope { payload, signer: public(key), signature }, &mut out)
+        .expect("fits")
+        .len();
     out.truncate(length);
     out
 }
@@ -69,4 +71,3 @@ pub fn flip(bytes: &[u8], bit: usize) -> Vec<u8> {
     out[bit / 8] ^= 1 << (bit % 8);
     out
 }
-

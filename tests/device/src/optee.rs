@@ -39,7 +39,13 @@ impl Target for Optee {
 }
 
 impl Link for OpteeLink {
-    fn call(&mut self, command: u32, request: &[u8], data: Option<&[u8]>, capacity: usize) -> Result<Vec<u8>, Code> {
+    fn call(
+        &mut self,
+        command: u32,
+        request: &[u8],
+        data: Option<&[u8]>,
+        capacity: usize,
+    ) -> Result<Vec<u8>, Code> {
         let mut reply = vec![0; capacity];
         let input = ParamTmpRef::new_input(request);
         let output = ParamTmpRef::new_output(&mut reply);

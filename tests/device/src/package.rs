@@ -6,8 +6,8 @@
 use aes_gcm::aead::AeadInOut;
 use aes_gcm::{Aes256Gcm, KeyInit};
 use p256::ecdsa::SigningKey;
-use rsa::pkcs8::DecodePublicKey;
 use rand_core::UnwrapErr;
+use rsa::pkcs8::DecodePublicKey;
 use rsa::{Oaep, RsaPublicKey};
 use sha2::{Digest, Sha256};
 use trustbox_api::Bytes;
@@ -100,5 +100,8 @@ pub fn wrap(device_key: &[u8], secret: &[u8]) -> Result<Vec<u8>, Stop> {
 
 fn encrypt(key: &[u8; 32], nonce: &[u8; 12], additional_data: &[u8], text: &mut [u8]) -> [u8; 16] {
     let cipher = Aes256Gcm::new(key.into());
-    cipher.encrypt_inout_detached(nonce.into(), additional_data, text.into()).expect("within GCM's limits").into()
+    cipher
+        .encrypt_inout_detached(nonce.into(), additional_data, text.into())
+        .expect("within GCM's limits")
+        .into()
 }

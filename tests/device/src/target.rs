@@ -67,7 +67,13 @@ pub trait Target {
 /// A session to the TrustBox TA; closed when dropped.
 pub trait Link {
     /// A command of shape `Message` or `MessageWithData`, with room for `capacity` bytes of reply.
-    fn call(&mut self, command: u32, request: &[u8], data: Option<&[u8]>, capacity: usize) -> Result<Vec<u8>, Code>;
+    fn call(
+        &mut self,
+        command: u32,
+        request: &[u8],
+        data: Option<&[u8]>,
+        capacity: usize,
+    ) -> Result<Vec<u8>, Code>;
 
     /// A call with any parameters; `None` where there is no OP-TEE.
     fn raw(&mut self, command: u32, params: [RawParam; 4]) -> Option<Result<(), Code>>;

@@ -12,10 +12,20 @@ use crate::{check, check_eq};
 
 /// The cases.
 pub const CASES: &[Case] = &[
-    Case { id: 2201, name: "only the owner root delegates, on its own terms", invariants: &["INV-3"], run: refused },
+    Case {
+        id: 2201,
+        name: "only the owner root delegates, on its own terms",
+        invariants: &["INV-3"],
+        run: refused,
+    },
     Case { id: 2202, name: "an older delegation never comes back", invariants: &["INV-5"], run: sequence },
     Case { id: 2203, name: "reserved UUIDs cannot be authorised", invariants: &["INV-3"], run: reserved },
-    Case { id: 2204, name: "a damaged delegation is refused", invariants: &["INV-3", "INV-10"], run: damaged },
+    Case {
+        id: 2204,
+        name: "a damaged delegation is refused",
+        invariants: &["INV-3", "INV-10"],
+        run: damaged,
+    },
 ];
 
 /// One thing wrong at a time.
@@ -27,12 +37,36 @@ fn refused(context: &mut Context<'_>) -> Result<(), Stop> {
     let other = Audience::Device(Bytes([1; 32]));
     let attempts = [
         ("signed by a stranger", forge::statement(&good, &body, &stranger(5)), Error::NotAuthorised),
-        ("signed by the publisher", forge::statement(&good, &body, &context.parties.publisher), Error::NotAuthorised),
-        ("signed by the authority", forge::statement(&good, &body, &context.parties.authority), Error::NotAuthorised),
-        ("another root", forge::statement(&Header { root: Bytes([0; 32]), ..good }, &body, root), Error::WrongRoot),
-        ("another device", forge::statement(&Header { audience: other, ..good }, &body, root), Error::WrongAudience),
-        ("another kind", forge::statement(&Header { kind: Kind::PinRoot, ..good }, &body, root), Error::WrongAudience),
-        ("a manifest", forge::statement(&Header { kind: Kind::Manifest, ..good }, &body, root), Error::WrongKind),
+        (
+            "signed by the publisher",
+            forge::statement(&good, &body, &context.parties.publisher),
+            Error::NotAuthorised,
+        ),
+        (
+            "signed by the authority",
+            forge::statement(&good, &body, &context.parties.authority),
+            Error::NotAuthorised,
+        ),
+        (
+            "another root",
+            forge::statement(&Header { root: Bytes([0; 32]), ..good }, &body, root),
+            Error::WrongRoot,
+        ),
+        (
+            "another device",
+            forge::statement(&Header { audience: other, ..good }, &body, root),
+            Error::WrongAudience,
+        ),
+        (
+            "another kind",
+            forge::statement(&Header { kind: Kind::PinRoot, ..good }, &body, root),
+            Error::WrongAudience,
+        ),
+        (
+            "a manifest",
+            forge::statement(&Header { kind: Kind::Manifest, ..good }, &body, root),
+            Error::WrongKind,
+        ),
         ("another format", forge::statement(&Header { format: 0, ..good }, &body, root), Error::WrongKind),
     ];
     let mut link = context.connect()?;
@@ -52,7 +86,11 @@ fn sequence(context: &mut Context<'_>) -> Result<(), Stop> {
     check_eq!(send(link.as_mut(), Command::Authorise, &first), Err(Error::Replayed.into()), "the older one");
     let header = Header { sequence: context.next_sequence() - 1, ..context.owner_header(Kind::Publisher) };
     let other = forge::statement(&header, &publisher(public(&stranger(6)), &[]), &context.parties.root);
-    check_eq!(send(link.as_mut(), Command::Authorise, &other), Err(Error::Replayed.into()), "same sequence, other body");
+    check_eq!(
+        send(link.as_mut(), Command::Authorise, &other),
+        Err(Error::Replayed.into()),
+        "same sequence, other body"
+    );
     Ok(())
 }
 
@@ -63,7 +101,11 @@ fn reserved(context: &mut Context<'_>) -> Result<(), Stop> {
     let pkcs11: Uuid = "fd02c9da-306c-48c7-a49c-bbd827ae86ee".parse()?;
     for uuid in [TRUSTBOX_UUID, secstor, pkcs11, Uuid(Bytes([0; 16]))] {
         let statement = context.delegate_publisher(&[context.image.uuid, uuid]);
-        check_eq!(send(link.as_mut(), Command::Authorise, &statement), Err(Error::ReservedUuid.into()), "{uuid}");
+        check_eq!(
+            send(link.as_mut(), Command::Authorise, &statement),
+            Err(Error::ReservedUuid.into()),
+            "{uuid}"
+        );
     }
     Ok(())
 }

@@ -14,10 +14,25 @@ use crate::{check, check_eq};
 
 /// The cases.
 pub const CASES: &[Case] = &[
-    Case { id: 3001, name: "only a releaser's bundle for this device and nonce", invariants: &["INV-1", "INV-3"], run: refused },
-    Case { id: 3002, name: "a refused bundle costs no nonce, an accepted one does", invariants: &["INV-3", "INV-6"], run: nonce_single_use },
+    Case {
+        id: 3001,
+        name: "only a releaser's bundle for this device and nonce",
+        invariants: &["INV-1", "INV-3"],
+        run: refused,
+    },
+    Case {
+        id: 3002,
+        name: "a refused bundle costs no nonce, an accepted one does",
+        invariants: &["INV-3", "INV-6"],
+        run: nonce_single_use,
+    },
     Case { id: 3003, name: "a fifth nonce replaces the oldest", invariants: &["INV-11"], run: nonce_limit },
-    Case { id: 3004, name: "keys wrapped for another device do not open", invariants: &["INV-1"], run: other_device_key },
+    Case {
+        id: 3004,
+        name: "keys wrapped for another device do not open",
+        invariants: &["INV-1"],
+        run: other_device_key,
+    },
     Case { id: 3005, name: "a damaged bundle is refused", invariants: &["INV-1", "INV-10"], run: damaged },
 ];
 
@@ -42,12 +57,32 @@ fn refused(context: &mut Context<'_>) -> Result<(), Stop> {
     let other_nonce = KeyBundle { nonce: Bytes([3; 32]), ..body.clone() };
     let attempts = [
         ("signed by a stranger", forge::statement(&header, &body, &stranger(8)), Error::NotAuthorised),
-        ("signed by the publisher", forge::statement(&header, &body, &context.parties.publisher), Error::NotAuthorised),
+        (
+            "signed by the publisher",
+            forge::statement(&header, &body, &context.parties.publisher),
+            Error::NotAuthorised,
+        ),
         ("signed by the root", forge::statement(&header, &body, &context.parties.root), Error::NotAuthorised),
-        ("another device", forge::statement(&Header { audience: elsewhere, ..header }, &body, releaser), Error::WrongAudience),
-        ("all devices", forge::statement(&Header { audience: Audience::Fleet, ..header }, &body, releaser), Error::WrongAudience),
-        ("another root", forge::statement(&Header { root: Bytes([0; 32]), ..header }, &body, releaser), Error::WrongRoot),
-        ("another version", forge::statement(&Header { sequence: 0, ..header }, &body, releaser), Error::BadMessage),
+        (
+            "another device",
+            forge::statement(&Header { audience: elsewhere, ..header }, &body, releaser),
+            Error::WrongAudience,
+        ),
+        (
+            "all devices",
+            forge::statement(&Header { audience: Audience::Fleet, ..header }, &body, releaser),
+            Error::WrongAudience,
+        ),
+        (
+            "another root",
+            forge::statement(&Header { root: Bytes([0; 32]), ..header }, &body, releaser),
+            Error::WrongRoot,
+        ),
+        (
+            "another version",
+            forge::statement(&Header { sequence: 0, ..header }, &body, releaser),
+            Error::BadMessage,
+        ),
         ("a name not granted", forge::statement(&header, &other_key, releaser), Error::NotAuthorised),
         ("an unknown nonce", forge::statement(&header, &other_nonce, releaser), Error::NonceUnknown),
     ];
@@ -66,13 +101,25 @@ fn nonce_single_use(context: &mut Context<'_>) -> Result<(), Stop> {
     let challenge = challenge(link.as_mut(), Purpose::ImportKey)?;
     let wrapped = context.wrapped_class_key(link.as_mut())?;
     let again = context.bundle(&challenge, &held, &wrapped);
-    check_eq!(send(link.as_mut(), Command::ImportKey, &again), Err(Error::KeyExists.into()), "a key held already");
+    check_eq!(
+        send(link.as_mut(), Command::ImportKey, &again),
+        Err(Error::KeyExists.into()),
+        "a key held already"
+    );
     let garbage = context.bundle(&challenge, &second, &[0; 384]);
-    check_eq!(send(link.as_mut(), Command::ImportKey, &garbage), Err(Error::Decryption.into()), "not a wrapped key");
+    check_eq!(
+        send(link.as_mut(), Command::ImportKey, &garbage),
+        Err(Error::Decryption.into()),
+        "not a wrapped key"
+    );
     send(link.as_mut(), Command::ImportKey, &context.bundle(&challenge, &second, &wrapped))?;
     check!(info(link.as_mut())?.class_keys.contains(&second), "the imported key is missing");
     let third = context.bundle(&challenge, &third, &wrapped);
-    check_eq!(send(link.as_mut(), Command::ImportKey, &third), Err(Error::NonceUnknown.into()), "a used nonce");
+    check_eq!(
+        send(link.as_mut(), Command::ImportKey, &third),
+        Err(Error::NonceUnknown.into()),
+        "a used nonce"
+    );
     Ok(())
 }
 
@@ -104,7 +151,9 @@ fn other_device_key(context: &mut Context<'_>) -> Result<(), Stop> {
     let too_long = wrap(&der, &[0; 33])?;
     let mut foreign = wrap(&der, &context.parties.class_key)?;
     foreign.reverse();
-    for (what, wrapped) in [("31 bytes", &too_short), ("33 bytes", &too_long), ("foreign", &foreign), ("none", &vec![])] {
+    for (what, wrapped) in
+        [("31 bytes", &too_short), ("33 bytes", &too_long), ("foreign", &foreign), ("none", &vec![])]
+    {
         let bundle = context.bundle(&challenge, &key, wrapped);
         check_eq!(send(link.as_mut(), Command::ImportKey, &bundle), Err(Error::Decryption.into()), "{what}");
     }

@@ -12,10 +12,20 @@ use crate::{check, check_eq};
 
 /// The cases.
 pub const CASES: &[Case] = &[
-    Case { id: 1001, name: "info answers the same in two sessions", invariants: &["INV-7"], run: info_is_stable },
+    Case {
+        id: 1001,
+        name: "info answers the same in two sessions",
+        invariants: &["INV-7"],
+        run: info_is_stable,
+    },
     Case { id: 1002, name: "unknown commands are refused", invariants: &["INV-10"], run: unknown_commands },
     Case { id: 1003, name: "wrong parameter types are refused", invariants: &["INV-10"], run: wrong_types },
-    Case { id: 1004, name: "null and huge buffers are refused", invariants: &["INV-10", "INV-11"], run: hostile_buffers },
+    Case {
+        id: 1004,
+        name: "null and huge buffers are refused",
+        invariants: &["INV-10", "INV-11"],
+        run: hostile_buffers,
+    },
     Case { id: 1005, name: "garbage requests are refused", invariants: &["INV-10"], run: garbage },
     Case { id: 1006, name: "a short reply buffer is an error", invariants: &["INV-10"], run: short_reply },
     Case { id: 1007, name: "commands out of order are refused", invariants: &["INV-10"], run: out_of_order },
@@ -168,7 +178,11 @@ fn alive(link: &mut dyn Link) -> Result<(), Stop> {
     info(link)?;
     let unused = challenge(link, Purpose::Provision);
     check!(unused.is_ok() || is_owned(link)?, "no nonce on a blank device: {unused:?}");
-    check_eq!(send(link, Command::InstallAbort, &[]), Err::<(), Code>(Error::WrongSequence.into()), "idle session");
+    check_eq!(
+        send(link, Command::InstallAbort, &[]),
+        Err::<(), Code>(Error::WrongSequence.into()),
+        "idle session"
+    );
     Ok(())
 }
 

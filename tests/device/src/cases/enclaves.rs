@@ -13,12 +13,37 @@ use crate::{check, check_eq};
 /// The cases.
 pub const CASES: &[Case] = &[
     Case { id: 4001, name: "only what is installed launches", invariants: &["INV-3"], run: not_installed },
-    Case { id: 4002, name: "one enclave per session, closed and opened again", invariants: &["INV-10"], run: open_close },
+    Case {
+        id: 4002,
+        name: "one enclave per session, closed and opened again",
+        invariants: &["INV-10"],
+        run: open_close,
+    },
     Case { id: 4003, name: "the meter adds up, across sessions", invariants: &["INV-8"], run: meter },
-    Case { id: 4004, name: "the meter refuses what is no reading and keeps its total", invariants: &["INV-10"], run: meter_refuses },
-    Case { id: 4005, name: "an enclave refuses a session from Linux", invariants: &["INV-9"], run: direct_open },
-    Case { id: 4006, name: "Linux cannot install through the secstor pseudo-TA", invariants: &["INV-3"], run: secstor },
-    Case { id: 4007, name: "parameters of any type and size are forwarded or refused", invariants: &["INV-4", "INV-10"], run: forwarding },
+    Case {
+        id: 4004,
+        name: "the meter refuses what is no reading and keeps its total",
+        invariants: &["INV-10"],
+        run: meter_refuses,
+    },
+    Case {
+        id: 4005,
+        name: "an enclave refuses a session from Linux",
+        invariants: &["INV-9"],
+        run: direct_open,
+    },
+    Case {
+        id: 4006,
+        name: "Linux cannot install through the secstor pseudo-TA",
+        invariants: &["INV-3"],
+        run: secstor,
+    },
+    Case {
+        id: 4007,
+        name: "parameters of any type and size are forwarded or refused",
+        invariants: &["INV-4", "INV-10"],
+        run: forwarding,
+    },
 ];
 
 const RECORD: u32 = 1;
@@ -60,7 +85,11 @@ fn not_installed(context: &mut Context<'_>) -> Result<(), Stop> {
     for uuid in [spare_uuid(), trustbox_api::TRUSTBOX_UUID] {
         check_eq!(open(link.as_mut(), uuid), Err(Error::NotInstalled.into()), "{uuid}");
     }
-    check_eq!(send(link.as_mut(), Command::OpenEnclave, &[1, 2]), Err(Error::BadMessage.into()), "half a UUID");
+    check_eq!(
+        send(link.as_mut(), Command::OpenEnclave, &[1, 2]),
+        Err(Error::BadMessage.into()),
+        "half a UUID"
+    );
     Ok(())
 }
 

@@ -18,12 +18,42 @@ use sha2::{Digest, Sha256};
 
 /// The cases.
 pub const CASES: &[Case] = &[
-    Case { id: 2001, name: "a blank device refuses what needs an owner", invariants: &["INV-7"], run: blank_refuses },
-    Case { id: 2002, name: "only the authority pins, for this device and nonce", invariants: &["INV-3", "INV-7"], run: pinning_refused },
-    Case { id: 2003, name: "a damaged pin statement is refused", invariants: &["INV-3", "INV-10"], run: pin_damaged },
-    Case { id: 2004, name: "provisioning pins the owner and makes the device key", invariants: &["INV-7"], run: provisioning },
-    Case { id: 2005, name: "a provisioned device is not provisioned again", invariants: &["INV-7"], run: no_second_owner },
-    Case { id: 2006, name: "the device key is an RSA SubjectPublicKeyInfo", invariants: &["INV-1"], run: device_key },
+    Case {
+        id: 2001,
+        name: "a blank device refuses what needs an owner",
+        invariants: &["INV-7"],
+        run: blank_refuses,
+    },
+    Case {
+        id: 2002,
+        name: "only the authority pins, for this device and nonce",
+        invariants: &["INV-3", "INV-7"],
+        run: pinning_refused,
+    },
+    Case {
+        id: 2003,
+        name: "a damaged pin statement is refused",
+        invariants: &["INV-3", "INV-10"],
+        run: pin_damaged,
+    },
+    Case {
+        id: 2004,
+        name: "provisioning pins the owner and makes the device key",
+        invariants: &["INV-7"],
+        run: provisioning,
+    },
+    Case {
+        id: 2005,
+        name: "a provisioned device is not provisioned again",
+        invariants: &["INV-7"],
+        run: no_second_owner,
+    },
+    Case {
+        id: 2006,
+        name: "the device key is an RSA SubjectPublicKeyInfo",
+        invariants: &["INV-1"],
+        run: device_key,
+    },
 ];
 
 /// The device if it is blank still.
@@ -40,8 +70,12 @@ fn blank_refuses(context: &mut Context<'_>) -> Result<(), Stop> {
     for rule in TABLE.iter().filter(|rule| !rule.lifecycle.contains(&Lifecycle::Blank)) {
         let Some(answer) = (match rule.shape {
             trustbox_api::command::Shape::Forward => link.invoke(1, &[], 16),
-            trustbox_api::command::Shape::MessageWithData => Some(link.call(rule.command as u32, &[0], Some(&[0]), MAX_REPLY)),
-            trustbox_api::command::Shape::Message => Some(link.call(rule.command as u32, &[], None, MAX_REPLY)),
+            trustbox_api::command::Shape::MessageWithData => {
+                Some(link.call(rule.command as u32, &[0], Some(&[0]), MAX_REPLY))
+            }
+            trustbox_api::command::Shape::Message => {
+                Some(link.call(rule.command as u32, &[], None, MAX_REPLY))
+            }
         }) else {
             continue;
         };
@@ -72,8 +106,16 @@ fn pinning_refused(context: &mut Context<'_>) -> Result<(), Stop> {
     let attempts = [
         ("signed by the owner itself", pin(good, &fresh, &context.parties.root), Error::NotAuthorised),
         ("signed by a stranger", pin(good, &fresh, &stranger(9)), Error::NotAuthorised),
-        ("another device", pin(Header { audience: other_device, ..good }, &fresh, authority), Error::WrongAudience),
-        ("all devices", pin(Header { audience: Audience::Fleet, ..good }, &fresh, authority), Error::WrongAudience),
+        (
+            "another device",
+            pin(Header { audience: other_device, ..good }, &fresh, authority),
+            Error::WrongAudience,
+        ),
+        (
+            "all devices",
+            pin(Header { audience: Audience::Fleet, ..good }, &fresh, authority),
+            Error::WrongAudience,
+        ),
         ("another kind", pin(Header { kind: Kind::Publisher, ..good }, &fresh, authority), Error::WrongKind),
         ("another format", pin(Header { format: 2, ..good }, &fresh, authority), Error::WrongKind),
         ("another root", pin(Header { root: Bytes([0; 32]), ..good }, &fresh, authority), Error::WrongRoot),
@@ -101,7 +143,11 @@ fn pin_damaged(context: &mut Context<'_>) -> Result<(), Stop> {
     }
     let mut longer = good.clone();
     longer.push(0);
-    check_eq!(send(link.as_mut(), Command::Provision, &longer), Err(Error::BadMessage.into()), "one byte more");
+    check_eq!(
+        send(link.as_mut(), Command::Provision, &longer),
+        Err(Error::BadMessage.into()),
+        "one byte more"
+    );
     blank(context)
 }
 

@@ -1,11 +1,11 @@
 //! 7xxx: limits, at and above.
 
+use trustbox_api::Command;
 use trustbox_api::Error;
 use trustbox_api::key::KeyRef;
 use trustbox_api::limits::{MAX_CLASS_KEYS, MAX_PUBLISHERS, MAX_SESSIONS};
 use trustbox_api::message::Purpose;
 use trustbox_api::statement::Kind;
-use trustbox_api::Command;
 
 use crate::case::{Case, Stop};
 use crate::context::{CLASS_KEY, Context, challenge, info, publisher, send};
@@ -41,7 +41,8 @@ fn publishers(context: &mut Context<'_>) -> Result<(), Stop> {
     for number in 0..=MAX_PUBLISHERS as u8 {
         let header = context.owner_header(Kind::Publisher);
         let body = publisher(public(&stranger(100 + number)), &[]);
-        last = send(link.as_mut(), Command::Authorise, &forge::statement(&header, &body, &context.parties.root));
+        last =
+            send(link.as_mut(), Command::Authorise, &forge::statement(&header, &body, &context.parties.root));
     }
     check_eq!(last, Err(Error::LimitReached.into()), "one publisher too many");
     let known = context.delegate_publisher(&[context.image.uuid]);

@@ -4,8 +4,8 @@ mod authority;
 mod class_keys;
 mod core;
 mod enclaves;
-mod limits;
 mod lifecycle;
+mod limits;
 mod packages;
 
 use crate::case::Case;
@@ -28,7 +28,8 @@ pub fn all() -> Vec<&'static Case> {
 /// The cases whose number or name contains one of `wanted`; all of them where `wanted` is empty.
 pub fn select(wanted: &[String]) -> Vec<&'static Case> {
     let fits = |case: &Case| {
-        wanted.is_empty() || wanted.iter().any(|w| case.id.to_string().contains(w) || case.name.contains(w.as_str()))
+        wanted.is_empty()
+            || wanted.iter().any(|w| case.id.to_string().contains(w) || case.name.contains(w.as_str()))
     };
     all().into_iter().filter(|case| fits(case)).collect()
 }

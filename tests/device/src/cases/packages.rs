@@ -14,19 +14,79 @@ use crate::{check, check_eq};
 
 /// The cases.
 pub const CASES: &[Case] = &[
-    Case { id: 3101, name: "a good package installs, again and again", invariants: &["INV-2", "INV-3"], run: good },
-    Case { id: 3102, name: "only the authorised publisher, for its UUIDs", invariants: &["INV-2", "INV-3"], run: unauthorised },
-    Case { id: 3103, name: "a damaged manifest is refused", invariants: &["INV-2", "INV-10"], run: manifest_damaged },
-    Case { id: 3104, name: "a flipped bit of the ciphertext is refused", invariants: &["INV-2"], run: ciphertext_flipped },
-    Case { id: 3105, name: "a package cut short is refused", invariants: &["INV-2", "INV-10"], run: cut_short },
-    Case { id: 3106, name: "another class key is refused", invariants: &["INV-1", "INV-2"], run: other_class_key },
-    Case { id: 3107, name: "a content key does not move between manifests", invariants: &["INV-1", "INV-2"], run: moved_content_key },
-    Case { id: 3108, name: "manifests that break their own rules are refused", invariants: &["INV-2", "INV-11"], run: broken_rules },
-    Case { id: 3109, name: "the image must be what the manifest says", invariants: &["INV-2", "INV-3"], run: other_image },
-    Case { id: 3110, name: "OP-TEE's own signature is still needed", invariants: &["INV-3", "INV-6"], run: unsigned },
+    Case {
+        id: 3101,
+        name: "a good package installs, again and again",
+        invariants: &["INV-2", "INV-3"],
+        run: good,
+    },
+    Case {
+        id: 3102,
+        name: "only the authorised publisher, for its UUIDs",
+        invariants: &["INV-2", "INV-3"],
+        run: unauthorised,
+    },
+    Case {
+        id: 3103,
+        name: "a damaged manifest is refused",
+        invariants: &["INV-2", "INV-10"],
+        run: manifest_damaged,
+    },
+    Case {
+        id: 3104,
+        name: "a flipped bit of the ciphertext is refused",
+        invariants: &["INV-2"],
+        run: ciphertext_flipped,
+    },
+    Case {
+        id: 3105,
+        name: "a package cut short is refused",
+        invariants: &["INV-2", "INV-10"],
+        run: cut_short,
+    },
+    Case {
+        id: 3106,
+        name: "another class key is refused",
+        invariants: &["INV-1", "INV-2"],
+        run: other_class_key,
+    },
+    Case {
+        id: 3107,
+        name: "a content key does not move between manifests",
+        invariants: &["INV-1", "INV-2"],
+        run: moved_content_key,
+    },
+    Case {
+        id: 3108,
+        name: "manifests that break their own rules are refused",
+        invariants: &["INV-2", "INV-11"],
+        run: broken_rules,
+    },
+    Case {
+        id: 3109,
+        name: "the image must be what the manifest says",
+        invariants: &["INV-2", "INV-3"],
+        run: other_image,
+    },
+    Case {
+        id: 3110,
+        name: "OP-TEE's own signature is still needed",
+        invariants: &["INV-3", "INV-6"],
+        run: unsigned,
+    },
     Case { id: 3111, name: "a lower version is refused", invariants: &["INV-5"], run: rollback },
-    Case { id: 3112, name: "chunks come once, in order, within the size", invariants: &["INV-10", "INV-11"], run: chunks },
-    Case { id: 3113, name: "one install at a time, given up when its session ends", invariants: &["INV-6", "INV-11"], run: one_at_a_time },
+    Case {
+        id: 3112,
+        name: "chunks come once, in order, within the size",
+        invariants: &["INV-10", "INV-11"],
+        run: chunks,
+    },
+    Case {
+        id: 3113,
+        name: "one install at a time, given up when its session ends",
+        invariants: &["INV-6", "INV-11"],
+        run: one_at_a_time,
+    },
 ];
 
 /// Tries a package that must be refused and change nothing.
@@ -80,7 +140,11 @@ fn unauthorised(context: &mut Context<'_>) -> Result<(), Stop> {
         ("the UUID of TrustBox", for_uuid(TRUSTBOX_UUID), Error::ReservedUuid),
         ("another root", headed(Header { root: Bytes([0; 32]), ..header }), Error::WrongRoot),
         ("another device", headed(Header { audience: other, ..header }), Error::WrongAudience),
-        ("another kind", headed(Header { kind: trustbox_api::statement::Kind::KeyBundle, ..header }), Error::WrongKind),
+        (
+            "another kind",
+            headed(Header { kind: trustbox_api::statement::Kind::KeyBundle, ..header }),
+            Error::WrongKind,
+        ),
     ];
     for (what, package, want) in attempts {
         refuse(context, what, &package, want)?;
@@ -160,7 +224,11 @@ fn broken_rules(context: &mut Context<'_>) -> Result<(), Stop> {
         ("size above the limit", changed(|d| d.terms.size = MAX_IMAGE + 1), Error::ManifestInvalid),
         ("no name", changed(|d| d.terms.name.clear()), Error::ManifestInvalid),
         ("another sequence", changed(|d| d.header.sequence += 1), Error::ManifestInvalid),
-        ("another publisher", changed(|d| d.terms.publisher = public(&stranger(2)).id()), Error::ManifestInvalid),
+        (
+            "another publisher",
+            changed(|d| d.terms.publisher = public(&stranger(2)).id()),
+            Error::ManifestInvalid,
+        ),
         ("a newer OP-TEE", changed(|d| d.terms.min_optee = Version(99, 0, 0)), Error::FirmwareTooOld),
         ("a newer TA", changed(|d| d.terms.min_ta = Version(99, 0, 0)), Error::FirmwareTooOld),
     ];
