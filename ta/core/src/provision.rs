@@ -8,7 +8,7 @@ use trustbox_api::statement::{Kind, PinRoot, Publisher, Releaser};
 
 use crate::authority::{self, Verified};
 use crate::class_keys;
-use crate::records::{DeviceRecord, Owner, load, update};
+use crate::records::{DeviceRecord, EnclavesRecord, KeysRecord, Owner, load, store, update};
 use crate::reserved;
 use crate::tee::Tee;
 
@@ -25,7 +25,8 @@ pub fn challenge<T: Tee>(tee: &mut T, request: ChallengeRequest) -> Result<Chall
 /// Pins the owner root and creates the device key.
 ///
 /// The record is written last: a cut before that leaves the device blank, and the key made so far
-/// is taken up by the next attempt.
+/// is taken up by the next attempt. Other records are emptied first: whoever makes the device look
+/// blank by deleting this one record must not hand the keys of one owner to the next.
 pub fn provision<T: Tee>(tee: &mut T, request: &[u8]) -> Result<(), Error> {
     check_platform(tee)?;
     let statement = authority::by_provisioning_authority(tee, request)?;
@@ -40,6 +41,8 @@ pub fn provision<T: Tee>(tee: &mut T, request: &[u8]) -> Result<(), Error> {
         if record.challenge.take() != Some(pin.nonce) {
             return Err(Error::NonceUnknown);
         }
+        store(tee, &KeysRecord::default())?;
+        store(tee, &EnclavesRecord::default())?;
         tee.create_device_key()?;
         record.owner = Some(Owner::new(pin.root));
         Ok(())

@@ -6,11 +6,12 @@
 mod support;
 
 use support::{Fake, blank, context};
+use trustbox_api::command::Lifecycle;
 use trustbox_api::message::Purpose;
 use trustbox_api::{Command, Error};
 use trustbox_core::{Record, Slot, Tee};
 use trustbox_test::case::Stop;
-use trustbox_test::context::{Context, Image, challenge, encode, install, list, send};
+use trustbox_test::context::{Context, Image, challenge, encode, info, install, list, send};
 use trustbox_test::forge::unsigned_image;
 use trustbox_test::target::Code;
 
@@ -82,7 +83,7 @@ fn a_nonce() {
 /// The nonce of the second try is another one, so only the command itself is cut.
 #[test]
 fn provisioning() {
-    for operations in 0..2 {
+    for operations in 0..4 {
         let (target, parties) = blank();
         let mut context = context(&target, &parties, 3);
         let mut link = context.connect().expect("a session");
@@ -92,7 +93,8 @@ fn provisioning() {
         let answer = send(link.as_mut(), Command::Provision, &context.pin_root(&challenge));
         assert_eq!(answer, Err(Error::Storage.into()));
         target.0.set(|world| world.operations_left = None);
-        assert_eq!(stored(&target), before);
+        assert_eq!(stored(&target).0.first(), before.0.first());
+        assert_eq!(info(link.as_mut()).expect("info").lifecycle, Lifecycle::Blank);
         send(link.as_mut(), Command::Provision, &context.pin_root(&challenge)).expect("the same statement");
         context.owned().expect("an owner");
     }
@@ -151,6 +153,19 @@ fn upgrade() {
 fn put(context: &mut Context<'_>) -> Result<(), Stop> {
     let package = context.package(&context.image);
     Ok(install(context.connect()?.as_mut(), &package.0, &package.1)?)
+}
+
+/// Deleting the one record that names the owner makes the device look blank; the next owner inherits nothing.
+#[test]
+fn a_lost_owner_leaves_no_keys() {
+    let (target, parties) = blank();
+    let mut context = context(&target, &parties, 3);
+    context.installed().expect("installed");
+    target.0.set(|world| world.records.remove(&Record::Device));
+    provision(&mut context).expect("provisioned again");
+    let mut link = context.connect().expect("a session");
+    assert!(info(link.as_mut()).expect("info").class_keys.is_empty());
+    assert!(list(link.as_mut()).expect("list").enclaves.is_empty());
 }
 
 /// A session that dies holding the writer slot blocks nobody.
