@@ -10,6 +10,8 @@ use crate::tool::Tool;
 
 /// The Rust target of everything that runs on the device, in both worlds.
 pub(crate) const TARGET: &str = "aarch64-unknown-linux-gnu";
+/// What turns the device suite into a program of the device.
+pub(crate) const DEVICE_FEATURES: [&str; 2] = ["--features", "trustbox-test/optee"];
 const LINKER: &str = "aarch64-linux-gnu-gcc";
 /// No libc and no start files: OP-TEE's loader refuses a TA that needs either. AES and SHA instructions are always
 /// there, and a TA cannot ask for them at run time.

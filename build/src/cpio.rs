@@ -123,7 +123,7 @@ mod tests {
     fn sample() -> Archive {
         let mut archive = Archive::default();
         archive.file("/usr/bin/tool", 0o755, b"content".to_vec());
-        archive.symlink("/bin", "usr/bin");
+        archive.symlink("/bin", "usr/sbin");
         archive.folder("/proc");
         archive
     }

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::board::Emulator;
 use crate::builder::{Builder, Repo};
-use crate::cargo::TARGET;
+use crate::cargo::{DEVICE_FEATURES, TARGET};
 use crate::cpio::Archive;
 use crate::modules::{ModuleTree, module_folder};
 use crate::sign_ta::{self, Algorithm};
@@ -149,7 +149,7 @@ impl Builder {
 
     fn add_programs(&self, archive: &mut Archive) -> Result<()> {
         let tool = self.cargo_for_device()?.args(["build", "--release", "--target", TARGET]);
-        let tool = tool.args(PROGRAMS.iter().flat_map(|name| ["-p", name]));
+        let tool = tool.args(PROGRAMS.iter().flat_map(|name| ["-p", name])).args(DEVICE_FEATURES);
         let log = self.log("device-programs");
         let _ = fs::remove_file(&log);
         ui::step("device programs", || tool.help("the compiler's message above names the line").run(&log))?;

