@@ -1,0 +1,68 @@
+//! Facts about the firmware that are fixed for a build, from the environment of `build/tb`.
+//!
+//! | variable | holds |
+//! | --- | --- |
+//! | `TRUSTBOX_HUK` | `unique`, `test-key` or `stub` |
+//! | `TRUSTBOX_PROFILE` | `dev` or `production` |
+//! | `TRUSTBOX_PROVISIONING_AUTHORITY` | file with the SHA-256 of the authority's SubjectPublicKeyInfo, 64 hex digits |
+
+use std::path::Path;
+use std::{env, fs, process};
+
+fn main() {
+    if env::var_os("CARGO_FEATURE_TRUSTED_APPLICATION").is_none() {
+        return;
+    }
+    let text = facts().unwrap_or_else(|message| {
+        println!("cargo::error={message}");
+        process::exit(1)
+    });
+    let folder = env::var("OUT_DIR").unwrap_or_default();
+    if let Err(error) = fs::write(Path::new(&folder).join("facts.rs"), text) {
+        println!("cargo::error=cannot write facts.rs: {error}");
+        process::exit(1);
+    }
+}
+
+fn facts() -> Result<String, String> {
+    let huk = choice("TRUSTBOX_HUK", &[("unique", "Unique"), ("test-key", "TestKey"), ("stub", "Stub")])?;
+    let profile = choice("TRUSTBOX_PROFILE", &[("dev", "Dev"), ("production", "Production")])?;
+    if profile == "Production" && huk != "Unique" {
+        return Err("TRUSTBOX_PROFILE=production needs TRUSTBOX_HUK=unique".into());
+    }
+    let authority = authority()?;
+    Ok(format!(
+        "const HUK: Huk = Huk::{huk};\nconst PROFILE: Profile = Profile::{profile};\n\
+         const PROVISIONING_AUTHORITY: KeyId = Bytes({authority:?});\n"
+    ))
+}
+
+fn variable(name: &str) -> Result<String, String> {
+    println!("cargo::rerun-if-env-changed={name}");
+    env::var(name).map_err(|_| format!("{name} is not set; build with build/tb, which sets it"))
+}
+
+fn choice(name: &str, choices: &[(&str, &'static str)]) -> Result<&'static str, String> {
+    let value = variable(name)?;
+    let found = choices.iter().find(|(text, _)| *text == value);
+    found.map(|(_, variant)| *variant).ok_or_else(|| {
+        let allowed: Vec<&str> = choices.iter().map(|(text, _)| *text).collect();
+        format!("{name} is '{value}', not one of {}", allowed.join(", "))
+    })
+}
+
+fn authority() -> Result<[u8; 32], String> {
+    let path = variable("TRUSTBOX_PROVISIONING_AUTHORITY")?;
+    println!("cargo::rerun-if-changed={path}");
+    let text = fs::read_to_string(&path).map_err(|error| format!("cannot read {path}: {error}"))?;
+    let digits = text.trim().as_bytes();
+    let mut id = [0; 32];
+    if digits.len() != 64 {
+        return Err(format!("{path} holds {} characters, not 64 hex digits", digits.len()));
+    }
+    for (byte, pair) in id.iter_mut().zip(digits.chunks_exact(2)) {
+        let pair = str::from_utf8(pair).unwrap_or("");
+        *byte = u8::from_str_radix(pair, 16).map_err(|_| format!("{path} holds '{pair}', not hex digits"))?;
+    }
+    Ok(id)
+}

@@ -1,0 +1,75 @@
+//! What the firmware is, and the identity it gives the device.
+
+use optee_utee_sys as sys;
+use sha2::{Digest, Sha256};
+use trustbox_api::key::{DeviceId, KeyId, Uuid};
+use trustbox_api::message::{Huk, Profile, RollbackProtection, Version};
+use trustbox_api::{Bytes, Error};
+use trustbox_core::Platform;
+
+use crate::mapping::Mapping;
+use crate::parameters::{Parameter, Parameters};
+use crate::session::TaSession;
+
+include!(concat!(env!("OUT_DIR"), "/facts.rs"));
+
+/// Keeps the identity apart from whatever else may be derived from the hardware unique key.
+const DOMAIN: &[u8] = b"TrustBox device id\0";
+/// The system pseudo-TA, 3a2f8978-5dc0-11e8-9c2d-fa7ae01bbebc.
+const SYSTEM: Uuid = Uuid(Bytes([
+    0x3a, 0x2f, 0x89, 0x78, 0x5d, 0xc0, 0x11, 0xe8, 0x9c, 0x2d, 0xfa, 0x7a, 0xe0, 0x1b, 0xbe, 0xbc,
+]));
+/// `PTA_SYSTEM_DERIVE_TA_UNIQUE_KEY`.
+const DERIVE_KEY: u32 = 1;
+
+/// What the firmware says of itself.
+pub fn platform() -> Platform {
+    Platform {
+        huk: HUK,
+        rollback_protection: RollbackProtection::None,
+        profile: PROFILE,
+        optee_version: optee_version(),
+        ta_version: version(env!("CARGO_PKG_VERSION").as_bytes()),
+        provisioning_authority: PROVISIONING_AUTHORITY,
+    }
+}
+
+/// SHA-256 over a key that OP-TEE derives from the hardware unique key for this TA alone.
+pub fn device_id() -> Result<DeviceId, Error> {
+    let mut domain = Mapping::new(DOMAIN.len())?;
+    domain.copy_from_slice(DOMAIN);
+    let mut key = Mapping::new(32)?;
+    let parameters =
+        [Parameter::input(&domain), Parameter::output(&mut key), Parameter::None, Parameter::None];
+    let mut system = TaSession::open(&SYSTEM, &Parameters::NONE).map_err(|_| Error::Internal)?;
+    system.invoke(DERIVE_KEY, &mut Parameters(parameters)).map_err(|_| Error::Internal)?;
+    Ok(Bytes(Sha256::new().chain_update(DOMAIN).chain_update(&*key).finalize().into()))
+}
+
+/// 0.0.0 where OP-TEE does not say, as when it was built without its revision.
+fn optee_version() -> Version {
+    let name = c"gpd.tee.trustedos.implementation.version".as_ptr();
+    let mut text = [0; 32];
+    let mut size = text.len();
+    // SAFETY: the name ends in a zero byte, `text` is writable for `size` bytes; libutee keeps neither.
+    let code = unsafe {
+        sys::TEE_GetPropertyAsString(
+            sys::TEE_PROPSET_TEE_IMPLEMENTATION,
+            name,
+            text.as_mut_ptr().cast(),
+            &mut size,
+        )
+    };
+    if code == sys::TEE_SUCCESS { version(&text) } else { version(&[]) }
+}
+
+/// The first three numbers of a text such as `4.10.0-dev`, up to what is neither digit nor dot; all 0 where it starts
+/// otherwise.
+fn version(text: &[u8]) -> Version {
+    let end = text.iter().position(|byte| !matches!(byte, b'0'..=b'9' | b'.')).unwrap_or(text.len());
+    let digit = |number: u16, byte: &u8| number.saturating_mul(10).saturating_add(u16::from(byte - b'0'));
+    let numbers = text.get(..end).unwrap_or_default().split(|byte| *byte == b'.');
+    let mut numbers = numbers.map(|digits| digits.iter().fold(0, digit));
+    let mut next = || numbers.next().unwrap_or(0);
+    Version(next(), next(), next())
+}
