@@ -1,0 +1,288 @@
+//! `tb demo`: the main job, end to end, on real OP-TEE.
+//!
+//! Every step is done by the program that a user would use: `trustbox` on the device, the key and
+//! package libraries behind `trustbox-keys` and `tb pack` on this host. Each step checks what it
+//! shows, so the last line is earned.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use serde_json::Value;
+use trustbox_api::Error;
+use trustbox_api::key::{KeyName, KeyRef, Name};
+use trustbox_api::message::Version;
+use trustbox_keys::issue::{self, Asking};
+use trustbox_keys::{DevKeys, dev};
+use trustbox_package::request::Request;
+use trustbox_package::seal::{Edition, seal};
+use trustbox_package::sign::public_key;
+
+use crate::builder::Builder;
+use crate::device::{BootOptions, Device, Output};
+use crate::guest::{GuestKind, Images};
+use crate::ta::Enclave;
+
+/// Text that only the meter's plaintext contains.
+const MARKER: &[u8] = b"TRUSTBOX-METER-CONFIDENTIAL-MARKER";
+/// The example enclave.
+const METER: &str = "trustbox-meter";
+const CLASS: &str = "demo-class";
+const OTHER_CLASS: &str = "other-class";
+/// Readings in watt hours, and their sum.
+const READINGS: [&str; 3] = ["1500", "250", "8250"];
+const TOTAL: &str = "total=10000 readings=3";
+
+/// Shows the main job.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Board; the emulated one is the only one that a demo can be shown on
+    #[arg(long, default_value = crate::board::DEFAULT)]
+    platform: String,
+}
+
+/// Runs the demo; an error says which step did not do what it must.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let demo = Demo::prepare(&args.platform)?;
+    let mut device = demo.boot()?;
+    let key = demo.provision(&mut device)?;
+    let package = demo.pack()?;
+    demo.release_key(&mut device)?;
+    demo.install(&mut device, &package)?;
+    demo.meter(&mut device)?;
+    device.power_off()?;
+    say("power off, power on: the same storage");
+    let mut device = demo.boot()?;
+    demo.still_there(&mut device, &key)?;
+    demo.refusals(&mut device, &package)?;
+    device.power_off()?;
+    println!("demo: ok (device key {}…, {TOTAL})", &key[..16]);
+    Ok(())
+}
+
+struct Demo {
+    images: Images,
+    keys: DevKeys,
+    meter: Enclave,
+    folder: PathBuf,
+}
+
+impl Demo {
+    /// Builds what is needed and starts from a blank device.
+    fn prepare(platform: &str) -> Result<Self> {
+        let builder = Builder::open(platform)?;
+        let keys = dev::ensure(&builder.repo().dev_keys())?;
+        let mut enclaves = builder.enclaves()?.into_iter();
+        let meter = enclaves.find(|enclave| enclave.name == METER).context("tests/enclaves has no meter")?;
+        let images = builder.images(GuestKind::Plain, false)?;
+        let folder = builder.repo().cache().join("demo");
+        if folder.exists() {
+            fs::remove_dir_all(&folder)?;
+        }
+        fs::create_dir_all(&folder)?;
+        say("NOT-TRUSTED: development keys and an emulated device");
+        Ok(Self { images, keys, meter, folder })
+    }
+
+    fn boot(&self) -> Result<Device> {
+        let options = BootOptions { state: Some(self.folder.join("state.img")), ..BootOptions::default() };
+        Device::boot(&self.images, &options)
+    }
+
+    /// Blank → Provisioned; returns the SHA-256 of the device key.
+    fn provision(&self, device: &mut Device) -> Result<String> {
+        let info = json(device, &["info"])?;
+        ensure!(info["lifecycle"] == "blank", "a new device is {}, not blank", info["lifecycle"]);
+        say(&format!("device {}…: blank", &text(&info, "device_id")?[..16]));
+        let request = request(device, &["provision", "--request", "-"])?;
+        let Request::Provision { device_id, nonce } = request else {
+            bail!("the device asks for something else than provisioning");
+        };
+        let root = public_key(self.keys.owner_root.verifying_key());
+        let asking = Asking { device_id, nonce };
+        let pin = issue::pin_root(&self.keys.provisioning_authority, &root, &asking)?;
+        let publisher = public_key(self.keys.publisher.verifying_key());
+        let uuid = self.meter.uuid.parse()?;
+        let publisher = issue::delegate_publisher(&self.keys.owner_root, &publisher, &[uuid], 1)?;
+        let releaser = public_key(self.keys.releaser.verifying_key());
+        let name = KeyName::try_from(CLASS).map_err(|_| anyhow!("class key name is too long"))?;
+        let releaser = issue::delegate_releaser(&self.keys.owner_root, &releaser, &[name], 1)?;
+        let pin = share(device, "pin-root.statement", &pin)?;
+        let publisher = share(device, "publisher.statement", &publisher)?;
+        let releaser = share(device, "releaser.statement", &releaser)?;
+        done(device, &["provision", &pin, &publisher, &releaser])?;
+        let info = json(device, &["info"])?;
+        ensure!(info["lifecycle"] == "provisioned", "the device is {}, not provisioned", info["lifecycle"]);
+        let key = text(&info, "device_key_sha256")?;
+        say(&format!("provisioned: owner pinned, publisher and releaser delegated, device key {}… made in the TEE", &key[..16]));
+        Ok(key)
+    }
+
+    /// Encrypts the meter; nothing of it can be read in the package.
+    fn pack(&self) -> Result<Vec<u8>> {
+        let image = fs::read(&self.meter.signed)?;
+        ensure!(contains(&image, MARKER), "the meter's image does not contain the marker");
+        let package = self.package(&image, CLASS)?;
+        ensure!(!contains(&package, MARKER), "the package contains the marker: it is not encrypted");
+        let marker = String::from_utf8_lossy(MARKER);
+        say(&format!(
+            "packed: {} octets of meter, version {}, to {} octets; {marker} is in the image and nowhere in the package",
+            image.len(),
+            self.meter.version,
+            package.len()
+        ));
+        Ok(package)
+    }
+
+    fn package(&self, image: &[u8], class: &str) -> Result<Vec<u8>> {
+        let class_key = key_ref(class)?;
+        let edition = Edition {
+            name: Name::try_from("meter").map_err(|_| anyhow!("name is too long"))?,
+            vendor: "TrustBox".to_owned(),
+            owner_root: public_key(self.keys.owner_root.verifying_key()).id(),
+            class_key: class_key.clone(),
+            min_optee: Version(4, 0, 0),
+            min_ta: Version(0, 1, 0),
+            date: 0,
+        };
+        Ok(seal(image, &edition, self.keys.class_keys.require(&class_key)?, &self.keys.publisher)?)
+    }
+
+    /// Wraps the class key for exactly this device.
+    fn release_key(&self, device: &mut Device) -> Result<()> {
+        let request = request(device, &["key", "import", "--request", "-"])?;
+        let Request::KeyImport { device_id, nonce, device_key } = request else {
+            bail!("the device asks for something else than a class key");
+        };
+        let key = key_ref(CLASS)?;
+        let value = self.keys.class_keys.require(&key)?;
+        let root = public_key(self.keys.owner_root.verifying_key()).id();
+        let asking = Asking { device_id, nonce };
+        let bundle = issue::release(&self.keys.releaser, root, &asking, &device_key, (&key, value))?;
+        let path = share(device, "class-key.bundle", &bundle)?;
+        done(device, &["key", "import", &path])?;
+        say(&format!("class key {CLASS} wrapped for this device (RSA-OAEP-SHA256, {} octets) and imported", bundle.len()));
+        Ok(())
+    }
+
+    fn install(&self, device: &mut Device, package: &[u8]) -> Result<()> {
+        let path = share(device, "meter.cpk", package)?;
+        done(device, &["install", &path])?;
+        let listed = done(device, &["list"])?;
+        ensure!(listed.contains(&self.meter.uuid), "the meter is not listed:\n{listed}");
+        say(&format!("installed: {} version {}", self.meter.uuid, self.meter.version));
+        Ok(())
+    }
+
+    fn meter(&self, device: &mut Device) -> Result<()> {
+        done(device, &["run", &self.meter.uuid])?;
+        for reading in READINGS {
+            done(device, &["invoke", &self.meter.uuid, "1", "--text", reading])?;
+        }
+        self.expect_total(device)
+    }
+
+    fn expect_total(&self, device: &mut Device) -> Result<()> {
+        let line = done(device, &["invoke", &self.meter.uuid, "2"])?;
+        ensure!(line.starts_with(TOTAL), "the meter says {:?}, not {TOTAL:?}", line.trim());
+        say(&format!("the meter, inside the TEE, says: {}", line.trim()));
+        Ok(())
+    }
+
+    fn still_there(&self, device: &mut Device, key: &str) -> Result<()> {
+        let info = json(device, &["info"])?;
+        let now = text(&info, "device_key_sha256")?;
+        ensure!(now == key, "the device key is {now}, was {key}");
+        say(&format!("the same device key {}…", &key[..16]));
+        self.expect_total(device)
+    }
+
+    /// One flipped bit, and a class key that was never released to this device.
+    fn refusals(&self, device: &mut Device, package: &[u8]) -> Result<()> {
+        let mut flipped = package.to_vec();
+        let at = flipped.len() / 2;
+        flipped[at] ^= 1;
+        let reason = refused(device, "flipped.cpk", &flipped, Error::CiphertextDigest)?;
+        say(&format!("one bit flipped, refused: {reason}"));
+        let other = self.package(&fs::read(&self.meter.signed)?, OTHER_CLASS)?;
+        let reason = refused(device, "other-class.cpk", &other, Error::KeyUnknown)?;
+        say(&format!("for another class of devices, refused: {reason}"));
+        self.expect_total(device)
+    }
+}
+
+/// Installs what must be refused with this number; returns the reason.
+fn refused(device: &mut Device, name: &str, package: &[u8], want: Error) -> Result<String> {
+    let path = share(device, name, package)?;
+    let output = trustbox(device, &["install", "--json", &path])?;
+    ensure!(output.status == 1, "{name}: exit status {}, not 1", output.status);
+    let answer: Value = serde_json::from_slice(&output.stdout).context("trustbox install --json")?;
+    let error = &answer["error"];
+    ensure!(error["number"] == want as u32, "{name}: refused with {error}, not with {want}");
+    text(error, "text")
+}
+
+fn key_ref(name: &str) -> Result<KeyRef> {
+    KeyRef::new(name, 1).ok_or_else(|| anyhow!("class key name {name} is too long"))
+}
+
+fn request(device: &mut Device, words: &[&str]) -> Result<Request> {
+    Ok(Request::from_json(done(device, words)?.as_bytes())?)
+}
+
+/// Puts a file where the device sees it; returns its path there.
+fn share(device: &Device, name: &str, content: &[u8]) -> Result<String> {
+    fs::write(device.share().join(name), content)?;
+    Ok(format!("/mnt/share/{name}"))
+}
+
+fn json(device: &mut Device, words: &[&str]) -> Result<Value> {
+    let words: Vec<&str> = words.iter().copied().chain(["--json"]).collect();
+    Ok(serde_json::from_str(&done(device, &words)?)?)
+}
+
+fn text(value: &Value, name: &str) -> Result<String> {
+    let found = value[name].as_str().filter(|text| text.len() >= 16);
+    found.map(str::to_owned).with_context(|| format!("no {name} in {value}"))
+}
+
+/// Runs `trustbox` on the device; it must succeed.
+fn done(device: &mut Device, words: &[&str]) -> Result<String> {
+    let output = trustbox(device, words)?;
+    if output.status != 0 {
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        bail!("trustbox {}: exit status {}\n{}", words.join(" "), output.status, stderr.trim());
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+fn trustbox(device: &mut Device, words: &[&str]) -> Result<Output> {
+    let argv: Vec<&str> = ["trustbox"].iter().chain(words).copied().collect();
+    device.exec(&argv)
+}
+
+fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
+    bytes.windows(wanted.len()).any(|window| window == wanted)
+}
+
+fn say(text: &str) {
+    println!("demo: {text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_marker_is_found_only_where_it_is() {
+        assert!(contains(b"..TRUSTBOX-METER-CONFIDENTIAL-MARKER..", MARKER));
+        assert!(!contains(b"..TRUSTBOX-METER-CONFIDENTIAL-MARKE", MARKER));
+        assert!(!contains(b"", MARKER));
+    }
+
+    #[test]
+    fn the_total_is_the_sum_of_the_readings() {
+        let sum: u64 = READINGS.iter().map(|reading| reading.parse::<u64>().unwrap()).sum();
+        assert_eq!(TOTAL, format!("total={sum} readings={}", READINGS.len()));
+    }
+}
