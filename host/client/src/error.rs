@@ -54,6 +54,7 @@ pub enum Error {
     Package(#[from] PackageError),
 }
 
+#[cfg_attr(feature = "without-libteec", allow(dead_code, reason = "nobody asks where no libteec answers"))]
 impl Error {
     pub(crate) fn of_open(error: &optee_teec::Error) -> Self {
         match (trustbox_api::Error::from_code(error.raw_code()), error.kind()) {

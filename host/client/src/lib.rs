@@ -17,6 +17,8 @@
 mod enclave;
 mod error;
 mod install;
+#[cfg_attr(feature = "without-libteec", path = "no_link.rs")]
+mod link;
 mod session;
 
 use trustbox_api::message::{

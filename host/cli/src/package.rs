@@ -1,0 +1,136 @@
+//! `trustbox install` and `trustbox list`.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write as _};
+use std::path::Path;
+
+use serde_json::{Value, json};
+use trustbox_api::message::{EnclaveEntry, ListReply};
+use trustbox_client::TrustBox;
+use trustbox_package::{MAX_PACKAGE, Package};
+
+use crate::failure::Failure;
+use crate::files;
+use crate::output::Output;
+
+pub(crate) fn install(file: &Path, output: Output) -> Result<(), Failure> {
+    let name = file.display();
+    let bytes = files::read(file, MAX_PACKAGE)?;
+    let package = Package::read(&bytes).map_err(|error| Failure::package("install", &name, &error))?;
+    let mut bar = ProgressBar::new();
+    let installed = TrustBox::open()
+        .and_then(|mut trustbox| trustbox.install(&package, |done, total| bar.show(done, total)));
+    bar.clear();
+    let reply = installed.map_err(|error| Failure::call("install", &name, &error))?;
+    let (uuid, version) = (reply.uuid.to_string(), reply.version);
+    output.result(&json!({"uuid": uuid, "version": version}), &format!("installed {uuid} version {version}"))
+}
+
+pub(crate) fn list(output: Output) -> Result<(), Failure> {
+    let reply = TrustBox::open().and_then(|mut trustbox| trustbox.list());
+    let reply = reply.map_err(|error| Failure::call("list", "device", &error))?;
+    output.result(&list_json(&reply), &list_text(&reply))
+}
+
+fn list_json(reply: &ListReply) -> Value {
+    let entry = |entry: &EnclaveEntry| {
+        json!({
+            "uuid": entry.uuid.to_string(),
+            "name": entry.name.as_str(),
+            "version": entry.version,
+            "floor": entry.floor,
+            "pending": entry.pending,
+        })
+    };
+    json!({"enclaves": reply.enclaves.iter().map(entry).collect::<Vec<Value>>()})
+}
+
+fn list_text(reply: &ListReply) -> String {
+    if reply.enclaves.is_empty() {
+        return "no enclaves".to_owned();
+    }
+    let mut text = format!("{:<38}{:>10}{:>10}  name", "uuid", "version", "floor");
+    for entry in &reply.enclaves {
+        let version = entry.version.map_or("-".to_owned(), |version| version.to_string());
+        let pending = if entry.pending { " (install interrupted: install it again)" } else { "" };
+        let uuid = entry.uuid.to_string();
+        // Writing to a String cannot fail.
+        let _ =
+            write!(text, "\n{uuid:<38}{version:>10}{:>10}  {}{pending}", entry.floor, printable(&entry.name));
+    }
+    text
+}
+
+/// A name with nothing in it that moves a terminal's cursor.
+fn printable(name: &str) -> String {
+    name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// Progress on standard error, while that is a terminal.
+struct ProgressBar {
+    visible: bool,
+}
+
+impl ProgressBar {
+    fn new() -> Self {
+        Self { visible: io::stderr().is_terminal() }
+    }
+
+    fn show(&mut self, done: usize, total: usize) {
+        if self.visible {
+            // Progress that cannot be shown is no failure.
+            let _ =
+                write!(io::stderr(), "\rinstalling {:3} % of {} KiB", 100 * done / total.max(1), total >> 10);
+        }
+    }
+
+    fn clear(&mut self) {
+        if self.visible {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use trustbox_api::{Bytes, Name, Uuid};
+
+    use super::*;
+    use crate::failure::Status;
+
+    fn reply() -> ListReply {
+        let name = Name::try_from("meter\x1b[2J").unwrap();
+        let entry = EnclaveEntry { uuid: Uuid(Bytes([1; 16])), name, version: None, floor: 3, pending: true };
+        let mut reply = ListReply { enclaves: Default::default() };
+        reply.enclaves.push(entry).unwrap();
+        reply
+    }
+
+    #[test]
+    fn list_says_what_is_missing_or_pending() {
+        let value = list_json(&reply());
+        assert_eq!(value["enclaves"][0]["version"], Value::Null);
+        assert_eq!(
+            (&value["enclaves"][0]["floor"], &value["enclaves"][0]["pending"]),
+            (&json!(3), &json!(true))
+        );
+        let text = list_text(&reply());
+        assert!(text.contains("01010101-0101-0101-0101-010101010101") && text.contains("install it again"));
+        assert!(!text.contains('\x1b'));
+        assert_eq!(list_text(&ListReply { enclaves: Default::default() }), "no enclaves");
+    }
+
+    #[test]
+    fn bad_packages_are_refused_before_the_device_is_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a.cpk");
+        std::fs::write(&file, b"not a package at all").unwrap();
+        let failure = install(&file, Output { json: false }).unwrap_err();
+        assert_eq!((failure.status, failure.name), (Status::Refused, "BadPackage"));
+        assert!(failure.text.contains("a.cpk: magic at offset 0 is"), "{}", failure.text);
+        assert_eq!(
+            install(&dir.path().join("b.cpk"), Output { json: false }).unwrap_err().status,
+            Status::Usage
+        );
+    }
+}

@@ -1,0 +1,84 @@
+//! The program itself, on a host without a TEE: exit statuses and where its words go.
+#![cfg(feature = "without-libteec")]
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+const UUID: &str = "b8a6e9d4-3f0c-4f7e-9a53-1d2c7e50b4c1";
+
+fn trustbox(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_trustbox")).args(arguments).output().unwrap()
+}
+
+fn status(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+/// The object on standard output, which must be all of it.
+fn error_object(output: &Output) -> Value {
+    let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+    value["error"].clone()
+}
+
+#[test]
+fn no_tee_is_status_3_with_help() {
+    for line in ["info", "list", "key list", "key export", "provision --request -", "key import --request -"]
+    {
+        let output = trustbox(&line.split(' ').collect::<Vec<_>>());
+        assert_eq!(status(&output), 3, "{line}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            stderr.starts_with("error: ") && stderr.contains("\nhelp: ") && output.stdout.is_empty(),
+            "{stderr}"
+        );
+    }
+    assert_eq!(status(&trustbox(&["run", UUID])), 3);
+    let output = trustbox(&["invoke", UUID, "1", "--json"]);
+    let error = error_object(&output);
+    assert_eq!((status(&output), &error["name"], &error["number"]), (3, &Value::from("NoTee"), &Value::Null));
+    assert!(output.stderr.is_empty());
+}
+
+#[test]
+fn wrong_usage_is_status_2() {
+    for arguments in
+        [&["nonsense"][..], &["install"], &["install", "/nowhere.cpk"], &["provision", "/nowhere.st"]]
+    {
+        assert_eq!(status(&trustbox(arguments)), 2, "{arguments:?}");
+    }
+    let output = trustbox(&["nonsense", "--json"]);
+    assert_eq!((status(&output), &error_object(&output)["name"]), (2, &Value::from("Usage")));
+    let output = trustbox(&["install", "/nowhere.cpk", "--json"]);
+    assert!(error_object(&output)["text"].as_str().unwrap().starts_with("read: /nowhere.cpk: "));
+}
+
+#[test]
+fn bad_package_is_status_1() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(&[0; 100]).unwrap();
+    let output = trustbox(&["install", file.path().to_str().unwrap(), "--json"]);
+    assert_eq!((status(&output), &error_object(&output)["name"]), (1, &Value::from("BadPackage")));
+}
+
+#[test]
+fn help_version_and_completions_succeed() {
+    for arguments in [&["--help"][..], &["--version"], &["invoke", "--help"], &["completions", "bash"]] {
+        let output = trustbox(arguments);
+        assert!(status(&output) == 0 && !output.stdout.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn closed_output_is_no_panic() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_trustbox"))
+        .args(["info", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(status(&output) == 3 && !String::from_utf8_lossy(&output.stderr).contains("panicked"));
+}
