@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::device::TimedOut;
-use crate::{doctor, firmware, lock_update, qemu_command, suite, ta, ui};
+use crate::{demo, doctor, firmware, lock_update, pack, qemu_command, suite, ta, ui};
 
 /// Exit status of a command that took too long, as coreutils' timeout has it.
 const TIMED_OUT: u8 = 124;
@@ -29,6 +29,10 @@ enum Task {
     Ta(ta::Args),
     /// A command, or a shell, on the emulated device
     Qemu(qemu_command::Args),
+    /// Encrypts a signed enclave for a class of devices
+    Pack(pack::Args),
+    /// The main job, end to end, on real OP-TEE
+    Demo(demo::Args),
     /// Every test
     Test(suite::Args),
     /// The pinned Debian packages
@@ -60,6 +64,8 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Firmware(args) => firmware::run(&args)?,
         Task::Ta(args) => ta::run(&args)?,
         Task::Qemu(args) => return qemu_command::run(args),
+        Task::Pack(args) => pack::run(args)?,
+        Task::Demo(args) => demo::run(&args)?,
         Task::Test(args) => return suite::run(&args),
         Task::Lock(args) => lock_update::run(&args)?,
         Task::Clean => clean()?,

@@ -5,7 +5,7 @@
 //! shows, so the last line is earned.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::Value;
@@ -114,7 +114,10 @@ impl Demo {
         let info = json(device, &["info"])?;
         ensure!(info["lifecycle"] == "provisioned", "the device is {}, not provisioned", info["lifecycle"]);
         let key = text(&info, "device_key_sha256")?;
-        say(&format!("provisioned: owner pinned, publisher and releaser delegated, device key {}… made in the TEE", &key[..16]));
+        say(&format!(
+            "provisioned: owner pinned, publisher and releaser delegated, device key {}… made in the TEE",
+            &key[..16]
+        ));
         Ok(key)
     }
 
@@ -161,7 +164,10 @@ impl Demo {
         let bundle = issue::release(&self.keys.releaser, root, &asking, &device_key, (&key, value))?;
         let path = share(device, "class-key.bundle", &bundle)?;
         done(device, &["key", "import", &path])?;
-        say(&format!("class key {CLASS} wrapped for this device (RSA-OAEP-SHA256, {} octets) and imported", bundle.len()));
+        say(&format!(
+            "class key {CLASS} wrapped for this device (RSA-OAEP-SHA256, {} octets) and imported",
+            bundle.len()
+        ));
         Ok(())
     }
 
