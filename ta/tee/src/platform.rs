@@ -46,7 +46,7 @@ pub fn device_id() -> Result<DeviceId, Error> {
     Ok(Bytes(Sha256::new().chain_update(DOMAIN).chain_update(&*key).finalize().into()))
 }
 
-/// 0.0.0 where OP-TEE does not say, as when it was built without its revision.
+/// 0.0.0 where OP-TEE does not say. Built outside a release it calls itself `Unknown_4.10`, or a commit without a dot.
 fn optee_version() -> Version {
     let name = c"gpd.tee.trustedos.implementation.version".as_ptr();
     let mut text = [0; 32];
@@ -60,16 +60,18 @@ fn optee_version() -> Version {
             &mut size,
         )
     };
-    if code == sys::TEE_SUCCESS { version(&text) } else { version(&[]) }
+    let text = text.strip_prefix(b"Unknown_").unwrap_or(&text);
+    if code == sys::TEE_SUCCESS { version(text) } else { version(&[]) }
 }
 
-/// The first three numbers of a text such as `4.10.0-dev`, up to what is neither digit nor dot; all 0 where it starts
-/// otherwise.
+/// The numbers at the front of a text such as `4.10.0-dev`; 0.0.0 where there are not at least two.
 fn version(text: &[u8]) -> Version {
     let end = text.iter().position(|byte| !matches!(byte, b'0'..=b'9' | b'.')).unwrap_or(text.len());
     let digit = |number: u16, byte: &u8| number.saturating_mul(10).saturating_add(u16::from(byte - b'0'));
     let numbers = text.get(..end).unwrap_or_default().split(|byte| *byte == b'.');
     let mut numbers = numbers.map(|digits| digits.iter().fold(0, digit));
-    let mut next = || numbers.next().unwrap_or(0);
-    Version(next(), next(), next())
+    match (numbers.next(), numbers.next(), numbers.next()) {
+        (Some(major), Some(minor), patch) => Version(major, minor, patch.unwrap_or(0)),
+        _ => Version(0, 0, 0),
+    }
 }
