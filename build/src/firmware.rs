@@ -73,13 +73,17 @@ impl Builder {
 
     fn optee_key(&self, source: &Source, debug: bool) -> Result<String> {
         let flags = self.board.optee_flags(debug);
-        let key = Key::new("optee-tree").text(&source.key).text(&self.board.optee.platform);
+        let version = self.lock.package("optee-os")?.upstream_version();
+        let key = Key::new("optee-tree").text(&source.key).text(version).text(&self.board.optee.platform);
         let key = key.texts(flags.iter().flat_map(|(name, value)| [*name, *value]));
         Ok(key.file(&self.ta_public_key()?)?.finish())
     }
 
     fn optee_make(&self, source: &Source, work: &Path, debug: bool) -> Result<Tool> {
+        // A source package has no history that OP-TEE could read its version from.
+        let version = self.lock.package("optee-os")?.upstream_version();
         let mut make = make(&source.folder)
+            .assign("TEE_IMPL_VERSION", version)
             .assign("CROSS_COMPILE64", CROSS)
             .assign("PYTHON3", "/usr/bin/python3")
             .assign("PLATFORM", &self.board.optee.platform)

@@ -93,6 +93,12 @@ impl LockFile {
 }
 
 impl Package {
+    /// The version without Debian's epoch and revision.
+    pub(crate) fn upstream_version(&self) -> &str {
+        let version = self.version.split_once(':').map_or(&*self.version, |(_, version)| version);
+        version.rsplit_once('-').map_or(version, |(version, _)| version)
+    }
+
     fn check(&self) -> Result<()> {
         if self.files.is_empty() {
             bail!("package {} {} pins no file", self.name, self.version);
@@ -129,6 +135,20 @@ mod tests {
 
     fn with_hash(hash: &str) -> String {
         format!("{GOOD}{hash}\"\n")
+    }
+
+    #[test]
+    fn upstream_version_has_no_epoch_and_no_revision() {
+        let package = |version: &str| Package {
+            name: "p".into(),
+            version: version.into(),
+            kind: Kind::Source,
+            suite: "sid".into(),
+            files: Vec::new(),
+        };
+        for (version, upstream) in [("4.10.0-2", "4.10.0"), ("1:1.37.0-6+b9", "1.37.0"), ("3", "3")] {
+            assert_eq!(package(version).upstream_version(), upstream);
+        }
     }
 
     #[test]
