@@ -11,6 +11,7 @@ pub mod cli;
 mod cpio;
 mod demo;
 mod device;
+mod device_ports;
 mod doctor;
 mod download;
 mod elf;
