@@ -41,47 +41,60 @@ pub(crate) struct Args {
     platform: String,
 }
 
-/// Runs the demo; an error says which step did not do what it must.
+/// Runs the demo.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let demo = Demo::prepare(&args.platform)?;
-    let mut device = demo.boot()?;
-    let key = demo.provision(&mut device)?;
-    let package = demo.pack()?;
-    demo.release_key(&mut device)?;
-    demo.install(&mut device, &package)?;
-    demo.meter(&mut device)?;
-    device.power_off()?;
-    say("power off, power on: the same storage");
-    let mut device = demo.boot()?;
-    demo.still_there(&mut device, &key)?;
-    demo.refusals(&mut device, &package)?;
-    device.power_off()?;
-    println!("demo: ok (device key {}…, {TOTAL})", &key[..16]);
-    Ok(())
+    let demo = Demo::prepare(&Builder::open(&args.platform)?)?;
+    demo.show()
+}
+
+/// The demo as a test, within a build that holds the cache's lock.
+pub(crate) fn check(builder: &Builder) -> Result<()> {
+    Demo::prepare(builder)?.show()
 }
 
 struct Demo {
     images: Images,
     keys: DevKeys,
     meter: Enclave,
+    /// The device's storage; gone with the demo.
     folder: PathBuf,
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
 }
 
 impl Demo {
     /// Builds what is needed and starts from a blank device.
-    fn prepare(platform: &str) -> Result<Self> {
-        let builder = Builder::open(platform)?;
+    fn prepare(builder: &Builder) -> Result<Self> {
         let keys = dev::ensure(&builder.repo().dev_keys())?;
         let mut enclaves = builder.enclaves()?.into_iter();
         let meter = enclaves.find(|enclave| enclave.name == METER).context("tests/enclaves has no meter")?;
         let images = builder.images(GuestKind::Plain, false)?;
-        let folder = builder.repo().cache().join("demo");
-        if folder.exists() {
-            fs::remove_dir_all(&folder)?;
-        }
+        let folder = builder.repo().cache().join(format!("demo-{}", std::process::id()));
         fs::create_dir_all(&folder)?;
         say("NOT-TRUSTED: development keys and an emulated device");
         Ok(Self { images, keys, meter, folder })
+    }
+
+    /// The story. An error says which step did not do what it must.
+    fn show(&self) -> Result<()> {
+        let mut device = self.boot()?;
+        let key = self.provision(&mut device)?;
+        let package = self.pack()?;
+        self.release_key(&mut device)?;
+        self.install(&mut device, &package)?;
+        self.meter(&mut device)?;
+        device.power_off()?;
+        say("power off, power on: the same storage");
+        let mut device = self.boot()?;
+        self.still_there(&mut device, &key)?;
+        self.refusals(&mut device, &package)?;
+        device.power_off()?;
+        println!("demo: ok (device key {}…, {TOTAL})", &key[..16]);
+        Ok(())
     }
 
     fn boot(&self) -> Result<Device> {

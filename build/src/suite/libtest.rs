@@ -1,4 +1,4 @@
-//! Host tests: `cargo test` on the default members, each test of its own counted.
+//! Host tests: `cargo test` on what runs on this host, each test of its own counted.
 
 use std::fs;
 
@@ -9,10 +9,33 @@ use crate::suite::{Case, Outcome};
 
 const GROUP: &str = "unit";
 
+/// What is tested how: the default members as they are, the device's programs without libteec, the enclaves' logic
+/// without OP-TEE.
+const SETS: [(&str, &[&str]); 3] = [
+    ("default", &[]),
+    (
+        "client",
+        &[
+            "-p",
+            "trustbox",
+            "-p",
+            "trustbox-client",
+            "--features",
+            "trustbox/without-libteec,trustbox-client/without-libteec",
+        ],
+    ),
+    ("enclaves", &["-p", "trustbox-meter", "--lib", "--no-default-features"]),
+];
+
 pub(crate) fn run(builder: &Builder) -> Result<Vec<Case>> {
-    let log = builder.log("cargo-test");
+    let cases = SETS.iter().map(|(name, args)| run_set(builder, name, args)).collect::<Result<Vec<_>>>()?;
+    Ok(cases.concat())
+}
+
+fn run_set(builder: &Builder, name: &str, args: &[&str]) -> Result<Vec<Case>> {
+    let log = builder.log(&format!("cargo-test-{name}"));
     let _ = fs::remove_file(&log);
-    let result = builder.cargo().args(["test", "--no-fail-fast", "--color=never"]).run(&log);
+    let result = builder.cargo().args(["test", "--no-fail-fast", "--color=never"]).args(args).run(&log);
     let mut cases = parse(&fs::read_to_string(&log)?);
     let any_failed = cases.iter().any(|case| matches!(case.outcome, Outcome::Failed(_)));
     if let (Err(error), false) = (result, any_failed) {
@@ -47,7 +70,7 @@ fn test_line(line: &str, binary: &str) -> Option<Case> {
     let (name, verdict) = line.strip_prefix("test ")?.rsplit_once(" ... ")?;
     let outcome = match verdict {
         "ok" => Outcome::Passed,
-        "FAILED" => Outcome::Failed("see the log of cargo test, target/tb/logs/cargo-test.log".to_owned()),
+        "FAILED" => Outcome::Failed("see the logs of cargo test, target/tb/logs/cargo-test-*.log".to_owned()),
         _ => Outcome::Skipped(verdict.strip_prefix("ignored")?.trim_start_matches(", ").to_owned()),
     };
     Some(Case::new(GROUP, &format!("{binary} {name}"), outcome))

@@ -59,7 +59,7 @@ impl Case {
 type Check = fn(&Builder, &Args) -> Result<Vec<Case>>;
 
 /// Checks in the order in which they run: the quick ones first. The flag says which belong to `--fast`.
-const CHECKS: [(&str, bool, Check); 8] = [
+const CHECKS: [(&str, bool, Check); 9] = [
     ("format", true, |builder, _| checks::format(builder)),
     ("lints", true, |builder, _| checks::lints(builder)),
     ("dependencies", false, |builder, _| checks::dependencies(builder)),
@@ -67,6 +67,7 @@ const CHECKS: [(&str, bool, Check); 8] = [
     ("unit", true, |builder, _| libtest::run(builder)),
     ("signing", false, |builder, _| signing::run(builder)),
     ("device", false, |builder, args| on_device::suite(builder, &selected(args))),
+    ("demo", false, |builder, _| on_device::demo(builder)),
     ("xtest", false, |builder, _| on_device::xtest(builder)),
 ];
 

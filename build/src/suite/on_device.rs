@@ -52,6 +52,11 @@ pub(crate) fn list(builder: &Builder) -> Result<()> {
     device.power_off()
 }
 
+/// Runs the demo: every step checks what it shows.
+pub(crate) fn demo(builder: &Builder) -> Result<Vec<Case>> {
+    Ok(vec![Case::of("demo", "tb demo", crate::demo::check(builder))])
+}
+
 /// Runs part of OP-TEE's regression suite.
 pub(crate) fn xtest(builder: &Builder) -> Result<Vec<Case>> {
     let mut device = boot(builder, GuestKind::Xtest)?;

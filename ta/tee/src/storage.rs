@@ -65,9 +65,9 @@ pub(crate) fn create_key(id: &[u8], key: &impl GenericObject) -> Result<(), Erro
 
 fn take(id: &[u8]) -> Result<ObjectHandle, u32> {
     match open(id, EXCLUSIVE) {
-        Err(sys::TEE_ERROR_ITEM_NOT_FOUND | sys::TEE_ERROR_CORRUPT_OBJECT) => {
-            create(id, EXCLUSIVE, None, &[])
-        }
+        Err(sys::TEE_ERROR_ITEM_NOT_FOUND) => create(id, EXCLUSIVE, None, &[]),
+        // A lock has no content that could be lost.
+        Err(sys::TEE_ERROR_CORRUPT_OBJECT) => create(id, EXCLUSIVE | sys::TEE_DATA_FLAG_OVERWRITE, None, &[]),
         result => result,
     }
 }

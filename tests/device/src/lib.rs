@@ -2,7 +2,7 @@
 //!
 //! A case is a function over a [`Context`]; it neither knows nor cares whether the TA runs inside
 //! OP-TEE ([`optee`]) or as the core on its fake (`tests/fake.rs`). Numbers are families: 1xxx
-//! core, 2xxx lifecycle and authority, 3xxx class keys and packages, 4xxx enclaves, 7xxx limits.
+//! core, 2xxx lifecycle and authority, 3xxx class keys and packages, 4xxx enclaves, 6xxx storage, 7xxx limits.
 //! Each case names the invariants it is evidence for.
 #![forbid(unsafe_code)]
 

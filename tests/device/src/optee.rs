@@ -3,6 +3,7 @@
 //! It goes around the client library on purpose: root in Linux is not bound to use it.
 
 use std::cell::RefCell;
+use std::path::Path;
 
 use optee_teec::{
     Context, Operation, Param, ParamNone, ParamTmpRef, ParamType, ParamValue, Session, Uuid, raw,
@@ -10,6 +11,9 @@ use optee_teec::{
 use trustbox_api::TRUSTBOX_UUID;
 
 use crate::target::{Code, Link, RawParam, Target};
+
+/// Where tee-supplicant keeps the files of secure storage.
+const STORAGE: &str = "/var/lib/tee";
 
 /// OP-TEE under Linux.
 pub struct Optee(RefCell<Context>);
@@ -35,6 +39,10 @@ impl Target for Optee {
 
     fn connect_to(&self, uuid: &str) -> Option<Result<(), Code>> {
         Some(self.open(uuid).map(drop))
+    }
+
+    fn storage(&self) -> Option<&Path> {
+        Some(Path::new(STORAGE))
     }
 }
 

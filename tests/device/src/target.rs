@@ -1,5 +1,7 @@
 //! What a case talks to: a device that opens sessions, and a session that takes calls.
 
+use std::path::Path;
+
 use trustbox_api::Error;
 
 /// A `TEE_Result` that is not success.
@@ -62,6 +64,9 @@ pub trait Target {
 
     /// Opens a session to any other TA or pseudo-TA; `None` where there is no OP-TEE.
     fn connect_to(&self, uuid: &str) -> Option<Result<(), Code>>;
+
+    /// The folder with the files of secure storage, which belong to Linux; `None` where there are none.
+    fn storage(&self) -> Option<&Path>;
 }
 
 /// A session to the TrustBox TA; closed when dropped.

@@ -7,6 +7,7 @@ mod enclaves;
 mod lifecycle;
 mod limits;
 mod packages;
+mod storage;
 
 use crate::case::Case;
 
@@ -20,6 +21,7 @@ pub fn all() -> Vec<&'static Case> {
         class_keys::CASES,
         packages::CASES,
         enclaves::CASES,
+        storage::CASES,
         limits::CASES,
     ];
     families.iter().flat_map(|family| family.iter()).collect()

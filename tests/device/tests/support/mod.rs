@@ -1,5 +1,7 @@
 //! The core on its fake as a target of the suite; shared by the tests of this folder.
 
+use std::path::Path;
+
 use trustbox_core::Session;
 use trustbox_core::fake::{Device, FakeTee};
 use trustbox_test::context::{Context, Image, Parties};
@@ -30,6 +32,10 @@ impl Target for Fake {
     }
 
     fn connect_to(&self, _: &str) -> Option<Result<(), Code>> {
+        None
+    }
+
+    fn storage(&self) -> Option<&Path> {
         None
     }
 }

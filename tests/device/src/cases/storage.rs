@@ -1,0 +1,93 @@
+//! 6xxx: Linux owns the files of secure storage and may do with them what it likes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use trustbox_api::Error;
+use trustbox_api::message::{InfoReply, ListReply};
+
+use crate::case::{Case, Stop};
+use crate::context::{Context, info, list};
+use crate::{check, check_eq};
+
+/// The cases.
+pub const CASES: &[Case] = &[
+    Case {
+        id: 6001,
+        name: "damaged storage is an error and comes back",
+        invariants: &["INV-6", "INV-10"],
+        run: damaged,
+    },
+    Case {
+        id: 6002,
+        name: "missing storage is an error and comes back",
+        invariants: &["INV-6", "INV-10"],
+        run: missing,
+    },
+];
+
+type View = (InfoReply, ListReply);
+
+/// Everything a device says of itself.
+fn view(context: &Context<'_>) -> Result<View, Stop> {
+    let mut link = context.connect()?;
+    Ok((info(link.as_mut())?, list(link.as_mut())?))
+}
+
+fn damaged(context: &mut Context<'_>) -> Result<(), Stop> {
+    each_file(context, |path| {
+        let mut content = fs::read(path)?;
+        content.iter_mut().for_each(|byte| *byte ^= 0x55);
+        fs::write(path, content)
+    })
+}
+
+fn missing(context: &mut Context<'_>) -> Result<(), Stop> {
+    each_file(context, |path| fs::remove_file(path))
+}
+
+/// Harms one file after the other: the device says the same as before or refuses, and nothing else; with the file back,
+/// it is as it was.
+fn each_file(context: &mut Context<'_>, harm: fn(&Path) -> std::io::Result<()>) -> Result<(), Stop> {
+    context.installed()?;
+    let folder = context.target.storage().ok_or(Stop::Skipped("there are no files without Linux"))?;
+    let before = view(context)?;
+    let mut refusals = 0;
+    for path in objects(folder)? {
+        let good = fs::read(&path)?;
+        harm(&path)?;
+        let harmed = view(context);
+        fs::write(&path, good)?;
+        let shown = path.display();
+        match harmed {
+            Ok(view) => check_eq!(view, before, "with {shown} harmed"),
+            Err(Stop::Failed(why)) => {
+                refusals += 1;
+                check!(is_refusal(&why), "with {shown} harmed: {why}");
+            }
+            Err(skipped) => return Err(skipped),
+        }
+        check_eq!(view(context)?, before, "with {shown} back");
+    }
+    check!(refusals >= 3, "only {refusals} files matter, but there are three records");
+    Ok(())
+}
+
+fn is_refusal(why: &str) -> bool {
+    [Error::StorageCorrupt, Error::Storage].iter().any(|error| why.contains(error.name()))
+}
+
+/// The files of objects. The directory file is OP-TEE's own: without a monotonic counter it starts anew where that one
+/// is damaged, which is the same as an empty storage.
+fn objects(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
+    let is_object = |path: &PathBuf| {
+        path.file_name()
+            .is_some_and(|name| name.to_string_lossy().bytes().all(|byte| byte.is_ascii_hexdigit()))
+    };
+    Ok(entries
+        .into_iter()
+        .map(|entry| entry.path())
+        .filter(|path| path.is_file() && is_object(path))
+        .collect())
+}
