@@ -28,7 +28,7 @@ const XTEST_LIBRARIES: [(&str, &str); 5] = [
     ("libzstd1", "libzstd.so.1"),
 ];
 /// Programs of ours on the device, and the packages that build them.
-const PROGRAMS: [&str; 2] = ["trustbox", "trustbox-test"];
+pub(crate) const PROGRAMS: [&str; 2] = ["trustbox", "trustbox-test"];
 
 /// What the guest is for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -14,6 +14,8 @@ use crate::sign_ta::{self, Algorithm, SigningKey};
 use crate::tool::Tool;
 use crate::ui;
 
+/// The package of the TrustBox TA.
+pub(crate) const TRUSTBOX_TA: &str = "trustbox-ta";
 /// Limit of the stripped TrustBox TA: it is resident in secure memory and part of the signed firmware.
 const MAX_TA_SIZE: u64 = 160 * 1024;
 /// Version in the signed header of an example enclave that names none.
@@ -66,7 +68,7 @@ pub struct Enclave {
 impl Builder {
     /// Builds the TrustBox TA and checks its size.
     pub(crate) fn trustbox_ta(&self, kit: &Path) -> Result<TrustedApplication> {
-        let name = "trustbox-ta";
+        let name = TRUSTBOX_TA;
         let elf = self.build_ta(kit, &[name])?.remove(0);
         let stripped = self.strip(&elf, &self.work("ta")?.join(format!("{name}.stripped.elf")))?;
         check_size(&stripped, fs::metadata(&stripped)?.len())?;
@@ -149,7 +151,8 @@ impl Builder {
         Ok(Enclave { name: name.to_owned(), uuid: uuid_text, version, stripped, signed })
     }
 
-    fn enclave_names(&self) -> Result<Vec<(String, PathBuf)>> {
+    /// Names and folders of the example enclaves.
+    pub(crate) fn enclave_names(&self) -> Result<Vec<(String, PathBuf)>> {
         let root = self.repo.root().join("tests/enclaves");
         let mut names = self.packages()?;
         names.retain(|(_, folder)| folder.starts_with(&root));

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::builder::Builder;
 use crate::cargo::{DEVICE_FEATURES, TARGET};
+use crate::guest::PROGRAMS;
 use crate::suite::Case;
+use crate::ta::TRUSTBOX_TA;
 use crate::tool::{Tool, find_program};
 
 /// The version of cargo-deny that the configuration was written for.
@@ -26,41 +28,26 @@ pub(crate) fn format(builder: &Builder) -> Result<Vec<Case>> {
 /// Clippy where each package runs: on the host, in a trusted application, on the device.
 pub(crate) fn lints(builder: &Builder) -> Result<Vec<Case>> {
     let kit = builder.dev_kit(false)?;
-    let (ta, device) = cross_packages(builder)?;
+    let enclaves = builder.enclave_names()?;
+    let applications = enclaves.iter().map(|(name, _)| name.as_str()).chain([TRUSTBOX_TA]);
     let host = builder.cargo().args(["clippy", "--all-targets"]);
     let ta_tool = builder.cargo_for_ta(&kit)?.args(["clippy", "--profile", "ta", "--target", TARGET]);
     let device_tool = builder.cargo_for_device()?.args(["clippy", "--release", "--target", TARGET]);
-    let device_tool = device_tool.args(DEVICE_FEATURES);
+    let device_tool = of_packages(device_tool.args(DEVICE_FEATURES), PROGRAMS);
     let check = |name: &str, tool: Tool| {
         let tool = tool.args(["--", "-D", "warnings"]).help("clippy's message above names the line");
         Case::of("lints", &format!("clippy {name}"), run_fresh(builder, &tool, &format!("clippy-{name}")))
     };
     Ok(vec![
         check("host", host),
-        check("trusted applications", of_packages(ta_tool, &ta)),
-        check("device", of_packages(device_tool, &device)),
+        check("trusted applications", of_packages(ta_tool, applications)),
+        check("device", device_tool),
     ])
 }
 
-/// Packages outside the default members: those below `ta` and the enclaves, and those of the device's Linux.
-fn cross_packages(builder: &Builder) -> Result<(Vec<String>, Vec<String>)> {
-    let root = builder.repo.root();
-    let manifest: toml::Table = toml::from_str(&fs::read_to_string(root.join("Cargo.toml"))?)?;
-    let members =
-        manifest.get("workspace").and_then(|workspace| workspace.get("default-members")?.as_array());
-    let members: BTreeSet<PathBuf> =
-        members.into_iter().flatten().filter_map(|member| Some(root.join(member.as_str()?))).collect();
-    let cross = builder.packages()?.into_iter().filter(|(_, folder)| !members.contains(folder));
-    let in_tee = |folder: &Path| {
-        folder.starts_with(root.join("ta")) || folder.starts_with(root.join("tests/enclaves"))
-    };
-    let (ta, device): (Vec<_>, Vec<_>) = cross.partition(|(_, folder)| in_tee(folder));
-    let names = |list: Vec<(String, PathBuf)>| list.into_iter().map(|(name, _)| name).collect();
-    Ok((names(ta), names(device)))
-}
-
-fn of_packages(tool: Tool, names: &[String]) -> Tool {
-    names.iter().fold(tool, |tool, name| tool.args(["-p", name]))
+/// Packages of the workspace that these depend on are looked at too.
+fn of_packages<'a>(tool: Tool, names: impl IntoIterator<Item = &'a str>) -> Tool {
+    names.into_iter().fold(tool, |tool, name| tool.args(["-p", name]))
 }
 
 /// `cargo deny`: licences, sources and banned packages.

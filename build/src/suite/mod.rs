@@ -23,6 +23,9 @@ pub(crate) struct Args {
     /// Only the device suite, or only the cases whose numbers contain these
     #[arg(long, value_name = "NUMBERS", num_args = 0..)]
     device: Option<Vec<String>>,
+    /// How thorough the device suite is, from 0 to 15
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    level: u32,
     /// Names the checks and the device suite's cases, and runs none
     #[arg(long)]
     list: bool,
@@ -66,7 +69,7 @@ const CHECKS: [(&str, bool, Check); 9] = [
     ("ta-dependencies", false, |builder, _| checks::ta_dependencies(builder)),
     ("unit", true, |builder, _| libtest::run(builder)),
     ("signing", false, |builder, _| signing::run(builder)),
-    ("device", false, |builder, args| on_device::suite(builder, &selected(args))),
+    ("device", false, |builder, args| on_device::suite(builder, &selected(args), args.level)),
     ("demo", false, |builder, _| on_device::demo(builder)),
     ("xtest", false, |builder, _| on_device::xtest(builder)),
 ];

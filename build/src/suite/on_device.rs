@@ -21,7 +21,7 @@ const SUITE_TIME: Duration = Duration::from_secs(900);
 const XTEST_CASES: [&str; 6] = ["1001", "1002", "1003", "1004", "1005", "1006"];
 
 /// Runs our device suite.
-pub(crate) fn suite(builder: &Builder, numbers: &[String]) -> Result<Vec<Case>> {
+pub(crate) fn suite(builder: &Builder, numbers: &[String], level: u32) -> Result<Vec<Case>> {
     let meter = builder.enclaves()?.into_iter().find(|enclave| enclave.name.contains("meter"));
     let meter = meter.context("tests/enclaves has no meter")?;
     let keys = trustbox_keys::dev::ensure(&builder.repo.dev_keys())?;
@@ -29,7 +29,8 @@ pub(crate) fn suite(builder: &Builder, numbers: &[String]) -> Result<Vec<Case>> 
     device.push(&keys.private_path(Role::ProvisioningAuthority), AUTHORITY)?;
     device.push(&meter.signed, METER)?;
     let mut argv = vec![TEST_PROGRAM, "--authority", AUTHORITY, "--image", METER];
-    argv.extend(["--junit", "/mnt/share/junit.xml"]);
+    let level = level.to_string();
+    argv.extend(["--level", &level, "--junit", "/mnt/share/junit.xml"]);
     argv.extend(numbers.iter().map(String::as_str));
     let output = device.exec(&argv)?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -58,8 +58,15 @@ pub struct Context<'a> {
     pub parties: &'a Parties,
     /// The enclave to install.
     pub image: Image,
+    /// How thorough the cases are, as xtest has it: 0 for samples, [`EXHAUSTIVE`] for everything.
+    pub level: u32,
     sequence: u64,
 }
+
+/// The level at which cases leave nothing out.
+pub const EXHAUSTIVE: u32 = 15;
+/// How many of many positions a case tries below that level.
+const SAMPLES: usize = 24;
 
 /// UUID of an enclave the suite may also publish; nothing runs under it.
 pub const SPARE_UUID: &str = "0f6f4f5c-1f0a-4a77-9b1d-6f5d0b7f2e01";
@@ -69,7 +76,13 @@ pub const CLASS_KEY: &str = "suite-class";
 impl<'a> Context<'a> {
     /// `sequence` must be higher than in any run against the same device before, as the time is.
     pub fn new(target: &'a dyn Target, parties: &'a Parties, image: Image, sequence: u64) -> Self {
-        Self { target, parties, image, sequence }
+        Self { target, parties, image, level: 0, sequence }
+    }
+
+    /// Positions below `count` to try: all of them, or samples from all over.
+    pub fn positions(&self, count: usize) -> impl Iterator<Item = usize> + use<> {
+        let step = if self.level >= EXHAUSTIVE { 1 } else { count.div_ceil(SAMPLES).max(1) };
+        (0..count).step_by(step)
     }
 
     /// Opens a session.

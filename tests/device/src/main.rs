@@ -31,6 +31,9 @@ struct Args {
     /// Signed OP-TEE image of the meter enclave
     #[arg(long, required_unless_present = "list")]
     image: Option<PathBuf>,
+    /// How thorough, from 0 to 15: at 15 every bit is flipped and every length cut
+    #[arg(long, default_value_t = 0)]
+    level: u32,
     /// Also write the results as JUnit XML
     #[arg(long)]
     junit: Option<PathBuf>,
@@ -66,6 +69,7 @@ fn run(args: &Args, selected: &[&trustbox_test::case::Case]) -> Result<bool, Str
     let image = image(args.image.as_ref().ok_or("no image")?)?;
     let now = SystemTime::UNIX_EPOCH.elapsed().map_err(|error| error.to_string())?;
     let mut context = Context::new(&target, &parties, image, now.as_millis() as u64);
+    context.level = args.level;
     let mut out = std::io::stdout();
     let mut reporter = Reporter::new(&mut out);
     let good = run_all(selected, &mut context, &mut reporter).map_err(|error| error.to_string())?;

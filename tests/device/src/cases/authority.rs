@@ -116,11 +116,11 @@ fn damaged(context: &mut Context<'_>) -> Result<(), Stop> {
     let body = Releaser { key: public(&stranger(4)), keys: Default::default() };
     let good = forge::statement(&header, &body, &context.parties.root);
     let mut link = context.connect()?;
-    for length in 0..good.len() {
+    for length in context.positions(good.len()) {
         let answer = send(link.as_mut(), Command::Authorise, &good[..length]);
         check!(answer.is_err(), "cut to {length} of {} bytes and accepted", good.len());
     }
-    for bit in (0..good.len() * 8).step_by(11) {
+    for bit in context.positions(good.len() * 8) {
         let answer = send(link.as_mut(), Command::Authorise, &forge::flip(&good, bit));
         check!(answer.is_err(), "bit {bit} flipped and accepted");
     }

@@ -168,11 +168,11 @@ fn damaged(context: &mut Context<'_>) -> Result<(), Stop> {
     let challenge = challenge(link.as_mut(), Purpose::ImportKey)?;
     let wrapped = context.wrapped_class_key(link.as_mut())?;
     let good = context.bundle(&challenge, &key, &wrapped);
-    for length in (0..good.len()).step_by(5) {
+    for length in context.positions(good.len()) {
         let answer = send(link.as_mut(), Command::ImportKey, &good[..length]);
         check!(answer.is_err(), "cut to {length} of {} bytes and accepted", good.len());
     }
-    for bit in (0..good.len() * 8).step_by(17) {
+    for bit in context.positions(good.len() * 8) {
         let answer = send(link.as_mut(), Command::ImportKey, &forge::flip(&good, bit));
         check!(answer.is_err(), "bit {bit} flipped and accepted");
     }

@@ -133,11 +133,11 @@ fn pin_damaged(context: &mut Context<'_>) -> Result<(), Stop> {
     let mut link = context.connect()?;
     let challenge = challenge(link.as_mut(), Purpose::Provision)?;
     let good = context.pin_root(&challenge);
-    for length in 0..good.len() {
+    for length in context.positions(good.len()) {
         let answer = send(link.as_mut(), Command::Provision, &good[..length]);
         check!(answer.is_err(), "cut to {length} of {} bytes and accepted", good.len());
     }
-    for bit in (0..good.len() * 8).step_by(7) {
+    for bit in context.positions(good.len() * 8) {
         let answer = send(link.as_mut(), Command::Provision, &forge::flip(&good, bit));
         check!(answer.is_err(), "bit {bit} flipped and accepted");
     }

@@ -156,11 +156,11 @@ fn manifest_damaged(context: &mut Context<'_>) -> Result<(), Stop> {
     context.installed()?;
     let (manifest, _) = context.package(&context.image);
     let mut link = context.connect()?;
-    for length in (0..manifest.len()).step_by(3) {
+    for length in context.positions(manifest.len()) {
         let answer = send(link.as_mut(), Command::InstallBegin, &manifest[..length]);
         check!(answer.is_err(), "cut to {length} of {} bytes and accepted", manifest.len());
     }
-    for bit in (0..manifest.len() * 8).step_by(13) {
+    for bit in context.positions(manifest.len() * 8) {
         let answer = send(link.as_mut(), Command::InstallBegin, &forge::flip(&manifest, bit));
         check!(answer.is_err(), "bit {bit} flipped and accepted");
     }

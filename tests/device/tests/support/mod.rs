@@ -4,7 +4,7 @@ use std::path::Path;
 
 use trustbox_core::Session;
 use trustbox_core::fake::{Device, FakeTee};
-use trustbox_test::context::{Context, Image, Parties};
+use trustbox_test::context::{Context, EXHAUSTIVE, Image, Parties};
 use trustbox_test::forge::{public, stranger, unsigned_image};
 use trustbox_test::target::{Code, Link, RawParam, Target};
 
@@ -23,7 +23,9 @@ pub fn blank() -> (Fake, Parties) {
 pub fn context<'a>(target: &'a Fake, parties: &'a Parties, version: u32) -> Context<'a> {
     let uuid = "5f0e6a52-7c0b-4a40-8d7e-0c1d6b3a9f21".parse().expect("a constant");
     let image = Image { bytes: unsigned_image(&uuid, version, &[0x5a; 3000]), uuid, version };
-    Context::new(target, parties, image, u64::from(version) * 1000)
+    let mut context = Context::new(target, parties, image, u64::from(version) * 1000);
+    context.level = EXHAUSTIVE;
+    context
 }
 
 impl Target for Fake {
