@@ -13,6 +13,7 @@ use trustbox_api::message::{
 use trustbox_api::statement::{Audience, KeyBundle, Kind, PinRoot, Publisher, Releaser};
 
 use crate::case::Stop;
+use crate::check;
 use crate::forge;
 use crate::package::wrap;
 use crate::target::{Code, Link, Target};
@@ -261,4 +262,22 @@ pub fn install(link: &mut dyn Link, manifest: &[u8], ciphertext: &[u8]) -> Resul
         offset += chunk.len();
     }
     send(link, Command::InstallFinish, &[])
+}
+
+/// Sends a statement cut short and with one bit flipped, at many places; each time it must be refused.
+pub fn refuse_damaged(
+    context: &Context<'_>,
+    link: &mut dyn Link,
+    command: Command,
+    good: &[u8],
+) -> Result<(), Stop> {
+    for length in context.positions(good.len()) {
+        let answer = send(link, command, &good[..length]);
+        check!(answer.is_err(), "cut to {length} of {} bytes and accepted", good.len());
+    }
+    for bit in context.positions(good.len() * 8) {
+        let answer = send(link, command, &forge::flip(good, bit));
+        check!(answer.is_err(), "bit {bit} flipped and accepted");
+    }
+    Ok(())
 }

@@ -6,9 +6,9 @@ use trustbox_api::statement::{Audience, Header, Kind, Releaser};
 use trustbox_api::{Bytes, Command, Error, TRUSTBOX_UUID};
 
 use crate::case::{Case, Stop};
-use crate::context::{Context, info, publisher, send, spare_uuid};
+use crate::check_eq;
+use crate::context::{Context, info, publisher, refuse_damaged, send, spare_uuid};
 use crate::forge::{self, public, stranger};
-use crate::{check, check_eq};
 
 /// The cases.
 pub const CASES: &[Case] = &[
@@ -116,14 +116,7 @@ fn damaged(context: &mut Context<'_>) -> Result<(), Stop> {
     let body = Releaser { key: public(&stranger(4)), keys: Default::default() };
     let good = forge::statement(&header, &body, &context.parties.root);
     let mut link = context.connect()?;
-    for length in context.positions(good.len()) {
-        let answer = send(link.as_mut(), Command::Authorise, &good[..length]);
-        check!(answer.is_err(), "cut to {length} of {} bytes and accepted", good.len());
-    }
-    for bit in context.positions(good.len() * 8) {
-        let answer = send(link.as_mut(), Command::Authorise, &forge::flip(&good, bit));
-        check!(answer.is_err(), "bit {bit} flipped and accepted");
-    }
+    refuse_damaged(context, link.as_mut(), Command::Authorise, &good)?;
     check_eq!(info(link.as_mut())?.lifecycle, Lifecycle::Provisioned, "lifecycle");
     Ok(())
 }

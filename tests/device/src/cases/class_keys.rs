@@ -7,7 +7,7 @@ use trustbox_api::statement::{Audience, Header, KeyBundle};
 use trustbox_api::{Bytes, Command, Error};
 
 use crate::case::{Case, Stop};
-use crate::context::{CLASS_KEY, Context, challenge, info, send};
+use crate::context::{CLASS_KEY, Context, challenge, info, refuse_damaged, send};
 use crate::forge::{self, stranger};
 use crate::package::wrap;
 use crate::{check, check_eq};
@@ -168,14 +168,7 @@ fn damaged(context: &mut Context<'_>) -> Result<(), Stop> {
     let challenge = challenge(link.as_mut(), Purpose::ImportKey)?;
     let wrapped = context.wrapped_class_key(link.as_mut())?;
     let good = context.bundle(&challenge, &key, &wrapped);
-    for length in context.positions(good.len()) {
-        let answer = send(link.as_mut(), Command::ImportKey, &good[..length]);
-        check!(answer.is_err(), "cut to {length} of {} bytes and accepted", good.len());
-    }
-    for bit in context.positions(good.len() * 8) {
-        let answer = send(link.as_mut(), Command::ImportKey, &forge::flip(&good, bit));
-        check!(answer.is_err(), "bit {bit} flipped and accepted");
-    }
+    refuse_damaged(context, link.as_mut(), Command::ImportKey, &good)?;
     check!(!info(link.as_mut())?.class_keys.contains(&key), "the key is there all the same");
     Ok(())
 }

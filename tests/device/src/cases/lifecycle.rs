@@ -7,7 +7,7 @@ use trustbox_api::statement::{Audience, Header, Kind, PinRoot};
 use trustbox_api::{Bytes, Command, Error};
 
 use crate::case::{Case, Stop};
-use crate::context::{Context, challenge, info, send};
+use crate::context::{Context, challenge, info, refuse_damaged, send};
 use crate::forge::{self, public, stranger};
 use crate::{check, check_eq};
 use p256::ecdsa::SigningKey;
@@ -133,14 +133,7 @@ fn pin_damaged(context: &mut Context<'_>) -> Result<(), Stop> {
     let mut link = context.connect()?;
     let challenge = challenge(link.as_mut(), Purpose::Provision)?;
     let good = context.pin_root(&challenge);
-    for length in context.positions(good.len()) {
-        let answer = send(link.as_mut(), Command::Provision, &good[..length]);
-        check!(answer.is_err(), "cut to {length} of {} bytes and accepted", good.len());
-    }
-    for bit in context.positions(good.len() * 8) {
-        let answer = send(link.as_mut(), Command::Provision, &forge::flip(&good, bit));
-        check!(answer.is_err(), "bit {bit} flipped and accepted");
-    }
+    refuse_damaged(context, link.as_mut(), Command::Provision, &good)?;
     let mut longer = good.clone();
     longer.push(0);
     check_eq!(

@@ -7,7 +7,7 @@ use trustbox_api::statement::{Audience, Header};
 use trustbox_api::{Bytes, Command, Error, TRUSTBOX_UUID};
 
 use crate::case::{Case, Stop};
-use crate::context::{Context, Image, install, list, send, send_chunk, spare_uuid};
+use crate::context::{Context, Image, install, list, refuse_damaged, send, send_chunk, spare_uuid};
 use crate::forge::{self, public, stranger, unsigned_image};
 use crate::package::{Draft, Package};
 use crate::{check, check_eq};
@@ -156,14 +156,7 @@ fn manifest_damaged(context: &mut Context<'_>) -> Result<(), Stop> {
     context.installed()?;
     let (manifest, _) = context.package(&context.image);
     let mut link = context.connect()?;
-    for length in context.positions(manifest.len()) {
-        let answer = send(link.as_mut(), Command::InstallBegin, &manifest[..length]);
-        check!(answer.is_err(), "cut to {length} of {} bytes and accepted", manifest.len());
-    }
-    for bit in context.positions(manifest.len() * 8) {
-        let answer = send(link.as_mut(), Command::InstallBegin, &forge::flip(&manifest, bit));
-        check!(answer.is_err(), "bit {bit} flipped and accepted");
-    }
+    refuse_damaged(context, link.as_mut(), Command::InstallBegin, &manifest)?;
     Ok(())
 }
 
