@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::device::TimedOut;
-use crate::{demo, doctor, firmware, lock_update, pack, qemu_command, suite, ta, ui};
+use crate::{bench, demo, doctor, firmware, lock_update, pack, qemu_command, suite, ta, ui};
 
 /// Exit status of a command that took too long, as coreutils' timeout has it.
 const TIMED_OUT: u8 = 124;
@@ -35,6 +35,8 @@ enum Task {
     Demo(demo::Args),
     /// Every test
     Test(suite::Args),
+    /// Figures, taken on a device whose time counts instructions
+    Bench(bench::Args),
     /// The pinned Debian packages
     Lock(lock_update::Args),
     /// Removes everything that was built and downloaded; development keys stay
@@ -67,6 +69,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Pack(args) => pack::run(args)?,
         Task::Demo(args) => demo::run(&args)?,
         Task::Test(args) => return suite::run(&args),
+        Task::Bench(args) => return bench::run(&args),
         Task::Lock(args) => lock_update::run(&args)?,
         Task::Clean => clean()?,
         Task::Completions { shell } => {

@@ -3,7 +3,7 @@
 mod checks;
 mod junit;
 mod libtest;
-mod on_device;
+pub(crate) mod on_device;
 mod signing;
 mod tap;
 

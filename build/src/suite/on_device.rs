@@ -11,25 +11,33 @@ use crate::device::{BootOptions, Device};
 use crate::guest::GuestKind;
 use crate::suite::{Case, Outcome, tap};
 
-const TEST_PROGRAM: &str = "trustbox-test";
+const PROGRAM: &str = "trustbox-test";
 /// Where the device has what the suite needs.
 const AUTHORITY: &str = "/tmp/authority.pem";
 const METER: &str = "/tmp/meter.ta";
+/// The suite's program with what it needs.
+pub(crate) const TEST_PROGRAM: [&str; 5] = [PROGRAM, "--authority", AUTHORITY, "--image", METER];
 /// The whole device suite without KVM.
 const SUITE_TIME: Duration = Duration::from_secs(900);
 /// Cases of OP-TEE's regression suite: core self tests, threads, crypto in user mode, many sessions, basic features.
 const XTEST_CASES: [&str; 6] = ["1001", "1002", "1003", "1004", "1005", "1006"];
 
-/// Runs our device suite.
-pub(crate) fn suite(builder: &Builder, numbers: &[String], level: u32) -> Result<Vec<Case>> {
+/// A device with what the suite's program needs.
+pub(crate) fn prepared(builder: &Builder, options: &BootOptions) -> Result<Device> {
     let meter = builder.enclaves()?.into_iter().find(|enclave| enclave.name.contains("meter"));
     let meter = meter.context("tests/enclaves has no meter")?;
     let keys = trustbox_keys::dev::ensure(&builder.repo.dev_keys())?;
-    let mut device = boot(builder, GuestKind::Plain)?;
+    let mut device = Device::boot(&builder.images(GuestKind::Plain, false)?, options)?;
     device.push(&keys.private_path(Role::ProvisioningAuthority), AUTHORITY)?;
     device.push(&meter.signed, METER)?;
-    let mut argv = vec![TEST_PROGRAM, "--authority", AUTHORITY, "--image", METER];
+    Ok(device)
+}
+
+/// Runs our device suite.
+pub(crate) fn suite(builder: &Builder, numbers: &[String], level: u32) -> Result<Vec<Case>> {
+    let mut device = prepared(builder, &options())?;
     let level = level.to_string();
+    let mut argv = TEST_PROGRAM.to_vec();
     argv.extend(["--level", &level, "--junit", "/mnt/share/junit.xml"]);
     argv.extend(numbers.iter().map(String::as_str));
     let output = device.exec(&argv)?;
@@ -38,8 +46,8 @@ pub(crate) fn suite(builder: &Builder, numbers: &[String], level: u32) -> Result
     let any_failed = cases.iter().any(|case| matches!(case.outcome, Outcome::Failed(_)));
     if output.status != 0 && !any_failed {
         let stderr = String::from_utf8_lossy(&output.stderr);
-        let what = format!("{TEST_PROGRAM} ended with status {}\n{}", output.status, stderr.trim());
-        cases.push(Case::new("device", TEST_PROGRAM, Outcome::Failed(what)));
+        let what = format!("{PROGRAM} ended with status {}\n{}", output.status, stderr.trim());
+        cases.push(Case::new("device", PROGRAM, Outcome::Failed(what)));
     }
     device.power_off()?;
     Ok(cases)
@@ -48,8 +56,8 @@ pub(crate) fn suite(builder: &Builder, numbers: &[String], level: u32) -> Result
 /// Shows the cases of our device suite.
 pub(crate) fn list(builder: &Builder) -> Result<()> {
     let mut device = boot(builder, GuestKind::Plain)?;
-    let status = device.exec_to(&[TEST_PROGRAM, "--list"], &mut std::io::stdout(), &mut std::io::stderr())?;
-    ensure!(status == 0, "{TEST_PROGRAM} --list ended with status {status}");
+    let status = device.exec_to(&[PROGRAM, "--list"], &mut std::io::stdout(), &mut std::io::stderr())?;
+    ensure!(status == 0, "{PROGRAM} --list ended with status {status}");
     device.power_off()
 }
 
@@ -85,5 +93,9 @@ fn xtest_case(device: &mut Device, number: &str) -> Result<Case> {
 
 fn boot(builder: &Builder, kind: GuestKind) -> Result<Device> {
     let images = builder.images(kind, false)?;
-    Device::boot(&images, &BootOptions { timeout: SUITE_TIME, ..BootOptions::default() })
+    Device::boot(&images, &options())
+}
+
+fn options() -> BootOptions {
+    BootOptions { timeout: SUITE_TIME, ..BootOptions::default() }
 }

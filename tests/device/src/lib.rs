@@ -6,6 +6,7 @@
 //! Each case names the invariants it is evidence for.
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod case;
 pub mod cases;
 pub mod context;

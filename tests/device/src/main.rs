@@ -10,6 +10,7 @@ use p256::ecdsa::SigningKey;
 use p256::pkcs8::DecodePrivateKey;
 use trustbox_api::Bytes;
 use trustbox_api::key::Uuid;
+use trustbox_test::bench::{self, Figure};
 use trustbox_test::case::run_all;
 use trustbox_test::cases;
 use trustbox_test::context::{Context, Image, Parties};
@@ -34,6 +35,10 @@ struct Args {
     /// How thorough, from 0 to 15: at 15 every bit is flipped and every length cut
     #[arg(long, default_value_t = 0)]
     level: u32,
+    /// Take figures instead and print them as JSON, one a line; `build/tb bench` boots a device whose time counts
+    /// instructions
+    #[arg(long, conflicts_with = "list")]
+    bench: bool,
     /// Also write the results as JUnit XML
     #[arg(long)]
     junit: Option<PathBuf>,
@@ -70,6 +75,9 @@ fn run(args: &Args, selected: &[&trustbox_test::case::Case]) -> Result<bool, Str
     let now = SystemTime::UNIX_EPOCH.elapsed().map_err(|error| error.to_string())?;
     let mut context = Context::new(&target, &parties, image, now.as_millis() as u64);
     context.level = args.level;
+    if args.bench {
+        return figures(&mut context).map(|()| true);
+    }
     let mut out = std::io::stdout();
     let mut reporter = Reporter::new(&mut out);
     let good = run_all(selected, &mut context, &mut reporter).map_err(|error| error.to_string())?;
@@ -77,6 +85,14 @@ fn run(args: &Args, selected: &[&trustbox_test::case::Case]) -> Result<bool, Str
         fs::write(path, reporter.junit()).map_err(|error| format!("{}: {error}", path.display()))?;
     }
     Ok(good)
+}
+
+fn figures(context: &mut Context<'_>) -> Result<(), String> {
+    for figure in bench::all(context).map_err(|stop| format!("{stop:?}"))? {
+        let Figure { name, value, unit } = figure;
+        println!("{{\"name\":\"{name}\",\"value\":{value:.2},\"unit\":\"{unit}\"}}");
+    }
+    Ok(())
 }
 
 fn authority(path: &PathBuf) -> Result<SigningKey, String> {

@@ -71,12 +71,18 @@ impl Context<'_> {
 
 impl Draft {
     /// Encrypts, digests, signs.
-    pub fn seal(mut self) -> Package {
+    pub fn seal(self) -> Package {
+        let digest = Bytes(Sha256::digest(&self.image).into());
+        self.seal_with_digest(digest)
+    }
+
+    /// As [`Draft::seal`], with any digest of the plaintext.
+    pub fn seal_with_digest(mut self, plaintext_sha256: Bytes<32>) -> Package {
         let content_key: [u8; 32] = Sha256::digest(&self.image).into();
         let mut ciphertext = self.image.clone();
         self.terms.nonce = Bytes([1; 12]);
         self.terms.tag = Bytes(encrypt(&content_key, &self.terms.nonce.0, &[], &mut ciphertext));
-        self.terms.plaintext_sha256 = Bytes(Sha256::digest(&self.image).into());
+        self.terms.plaintext_sha256 = plaintext_sha256;
         self.terms.ciphertext_sha256 = Bytes(Sha256::digest(&ciphertext).into());
         (self.sign(content_key), ciphertext)
     }

@@ -87,6 +87,12 @@ pub const CASES: &[Case] = &[
         invariants: &["INV-6", "INV-11"],
         run: one_at_a_time,
     },
+    Case {
+        id: 3114,
+        name: "the plaintext must be what the publisher signed",
+        invariants: &["INV-2"],
+        run: other_plaintext,
+    },
 ];
 
 /// Tries a package that must be refused and change nothing.
@@ -169,6 +175,12 @@ fn ciphertext_flipped(context: &mut Context<'_>) -> Result<(), Stop> {
         refuse(context, &format!("bit {bit} flipped"), &package, Error::CiphertextDigest)?;
     }
     Ok(())
+}
+
+fn other_plaintext(context: &mut Context<'_>) -> Result<(), Stop> {
+    context.installed()?;
+    let package = draft(context).seal_with_digest(Bytes([0; 32]));
+    refuse(context, "another digest of the plaintext", &package, Error::PlaintextDigest)
 }
 
 fn cut_short(context: &mut Context<'_>) -> Result<(), Stop> {

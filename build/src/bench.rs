@@ -1,0 +1,77 @@
+//! `tb bench`: figures that can be compared between machines, because they count instructions and bytes, not seconds.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use serde::{Deserialize, Serialize};
+
+use crate::builder::Builder;
+use crate::device::BootOptions;
+use crate::suite::on_device::{TEST_PROGRAM, prepared};
+use crate::ui;
+
+/// What figures must not exceed.
+const GOALS: [(&str, f64); 2] = [("gcm_instr_per_byte", 20.0), ("ta_bytes", 163_840.0)];
+
+/// Takes all figures in one run.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Board to measure
+    #[arg(long, value_name = "BOARD", default_value = crate::board::DEFAULT)]
+    platform: String,
+    /// Also write the figures to a file, as a JSON array
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct Figure {
+    name: String,
+    value: f64,
+    unit: String,
+    #[serde(default)]
+    goal: Option<f64>,
+}
+
+/// Runs `tb bench`; the exit status says whether every goal is met.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let builder = Builder::open(&args.platform)?;
+    let mut figures = ui::step("figures", || on_device(&builder))?;
+    figures.push(ta_size(&builder)?);
+    for figure in &mut figures {
+        figure.goal = GOALS.iter().find(|(name, _)| *name == figure.name).map(|(_, goal)| *goal);
+    }
+    show(&figures);
+    if let Some(path) = &args.json {
+        let text = serde_json::to_string_pretty(&figures)?;
+        fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    let missed = figures.iter().any(|figure| figure.goal.is_some_and(|goal| figure.value > goal));
+    Ok(if missed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn on_device(builder: &Builder) -> Result<Vec<Figure>> {
+    let mut device = prepared(builder, &BootOptions { icount: true, ..BootOptions::default() })?;
+    let argv: Vec<&str> = TEST_PROGRAM.into_iter().chain(["--bench"]).collect();
+    let output = device.exec(&argv)?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status == 0, "figures: exit status {}\n{}", output.status, stderr.trim());
+    device.power_off()?;
+    let text = String::from_utf8(output.stdout)?;
+    text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("figure {line:?}"))).collect()
+}
+
+fn ta_size(builder: &Builder) -> Result<Figure> {
+    let ta = builder.trustbox_ta(&builder.dev_kit(false)?)?;
+    let value = fs::metadata(&ta.stripped)?.len() as f64;
+    Ok(Figure { name: "ta_bytes".to_owned(), value, unit: "bytes".to_owned(), goal: None })
+}
+
+fn show(figures: &[Figure]) {
+    for Figure { name, value, unit, goal } in figures {
+        let goal = goal.map_or_else(String::new, |goal| format!("  (goal: at most {goal})"));
+        println!("{name:<24} {value:>12.2} {unit}{goal}");
+    }
+}
