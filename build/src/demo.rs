@@ -128,7 +128,7 @@ impl Demo {
         ensure!(info["lifecycle"] == "provisioned", "the device is {}, not provisioned", info["lifecycle"]);
         let key = text(&info, "device_key_sha256")?;
         say(&format!(
-            "provisioned: owner pinned, publisher and releaser delegated, device key {}… made in the TEE",
+            "provisioned: owner pinned, publisher and releaser delegated, device key {}… lives in the TEE",
             &key[..16]
         ));
         Ok(key)

@@ -24,7 +24,7 @@ fn to_json(info: &InfoReply) -> Value {
         keys.map(|key| json!({"name": key.name.as_str(), "version": key.version})).collect();
     json!({
         "device_id": info.device_id.to_string(),
-        "device_key_sha256": info.device_key.map(|id| id.to_string()),
+        "device_key_sha256": info.device_key.to_string(),
         "lifecycle": lifecycle(info.lifecycle),
         "huk": huk(info.huk),
         "rollback_protection": rollback_protection(info.rollback_protection),
@@ -59,7 +59,7 @@ fn to_text(info: &InfoReply) -> String {
         ("versions", versions),
         ("provisioning authority", info.provisioning_authority.to_string()),
         ("owner root", or_none(info.owner_root)),
-        ("device key sha256", or_none(info.device_key)),
+        ("device key sha256", info.device_key.to_string()),
         ("class keys", keys),
     ];
     fields.iter().fold(String::new(), |mut text, (field, value)| {
@@ -145,7 +145,7 @@ mod tests {
             profile: Profile::Dev,
             ta_version: Version(0, 1, 0),
             optee_version: Version(4, 10, 0),
-            device_key: None,
+            device_key: Bytes([0xab; 32]),
             owner_root: None,
             provisioning_authority: Bytes([2; 32]),
             class_keys: Default::default(),
@@ -156,17 +156,13 @@ mod tests {
     fn json_has_the_documented_fields() {
         let mut info = blank();
         info.class_keys.push(KeyRef::new("class", 2).unwrap()).unwrap();
-        info.device_key = Some(Bytes([0xab; 32]));
         let value = to_json(&info);
         assert_eq!(value["device_id"], "01".repeat(32));
         assert_eq!(value["device_key_sha256"], "ab".repeat(32));
         assert_eq!((&value["lifecycle"], &value["huk"]), (&json!("blank"), &json!("stub")));
         assert_eq!((&value["rollback_protection"], &value["profile"]), (&json!("none"), &json!("dev")));
         assert_eq!(value["versions"], json!({"ta": "0.1.0", "optee": "4.10.0", "client": CLIENT_VERSION}));
-        assert_eq!(
-            (&value["owner_root"], &to_json(&blank())["device_key_sha256"]),
-            (&Value::Null, &Value::Null)
-        );
+        assert_eq!(value["owner_root"], Value::Null);
         assert_eq!(value["class_keys"], json!([{"name": "class", "version": 2}]));
     }
 

@@ -90,14 +90,14 @@ macro_rules! commands {
 }
 
 commands! {
-    /// State and versions of the device: [`crate::message::InfoReply`].
+    /// State and versions of the device: [`crate::message::InfoReply`]. Makes the device key where there is none.
     Info = 1, "info", ANY_LIFECYCLE, ANY_SESSION, NORMAL_WORLD, Message;
     /// A nonce to answer with a signed statement: [`crate::message::ChallengeRequest`].
     Challenge = 2, "challenge", ANY_LIFECYCLE, IDLE, NORMAL_WORLD, Message;
     /// Pin the owner root and create the device key: a statement of kind `PinRoot`.
     Provision = 3, "provision", BLANK, IDLE, NORMAL_WORLD, Message;
     /// The device key as DER SubjectPublicKeyInfo.
-    DeviceKey = 4, "device-key", OWNED, ANY_SESSION, NORMAL_WORLD, Message;
+    DeviceKey = 4, "device-key", ANY_LIFECYCLE, ANY_SESSION, NORMAL_WORLD, Message;
     /// Delegate a role: a statement of kind `Publisher` or `Releaser`.
     Authorise = 5, "authorise", OWNED, IDLE, NORMAL_WORLD, Message;
     /// Store a class key: a statement of kind `KeyBundle`.

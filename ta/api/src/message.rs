@@ -57,8 +57,8 @@ pub struct InfoReply {
     pub ta_version: Version,
     /// Version of OP-TEE.
     pub optee_version: Version,
-    /// SHA-256 of the device key's SubjectPublicKeyInfo, once it exists.
-    pub device_key: Option<KeyId>,
+    /// SHA-256 of the device key's SubjectPublicKeyInfo.
+    pub device_key: KeyId,
     /// The pinned owner root.
     pub owner_root: Option<KeyId>,
     /// The provisioning authority compiled into the TA.

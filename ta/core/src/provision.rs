@@ -22,10 +22,9 @@ pub fn challenge<T: Tee>(tee: &mut T, request: ChallengeRequest) -> Result<Chall
     Ok(ChallengeReply { device_id: tee.device_id()?, nonce })
 }
 
-/// Pins the owner root and creates the device key.
+/// Pins the owner root.
 ///
-/// The record is written last: a cut before that leaves the device blank, and the key made so far
-/// is taken up by the next attempt. Other records are emptied first: whoever makes the device look
+/// The record is written last: a cut before that leaves the device blank. Other records are emptied first: whoever makes the device look
 /// blank by deleting this one record must not hand the keys of one owner to the next.
 pub fn provision<T: Tee>(tee: &mut T, request: &[u8]) -> Result<(), Error> {
     check_platform(tee)?;
@@ -43,7 +42,6 @@ pub fn provision<T: Tee>(tee: &mut T, request: &[u8]) -> Result<(), Error> {
         }
         store(tee, &KeysRecord::default())?;
         store(tee, &EnclavesRecord::default())?;
-        tee.create_device_key()?;
         record.owner = Some(Owner::new(pin.root));
         Ok(())
     })

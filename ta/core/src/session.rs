@@ -9,7 +9,7 @@ use trustbox_api::{Error, wire};
 use crate::install::{self, Install};
 use crate::records::{DeviceRecord, load};
 use crate::tee::{Slot, Tee, Untrusted};
-use crate::{class_keys, enclaves, info, provision, spki};
+use crate::{class_keys, enclaves, info, provision};
 
 /// A session, from open to close.
 pub struct Session<T: Tee> {
@@ -115,7 +115,7 @@ impl<T: Tee> Session<T> {
     }
 
     fn device_key(&mut self, reply: &mut [u8]) -> Result<usize, Error> {
-        let spki = spki::encode(&self.tee.device_public_key()?)?;
+        let spki = info::device_key(&mut self.tee)?;
         let room = reply.get_mut(..spki.as_bytes().len()).ok_or(Error::ShortBuffer)?;
         room.copy_from_slice(spki.as_bytes());
         Ok(room.len())

@@ -99,7 +99,7 @@ pub trait Tee {
     /// Gives a slot back.
     fn release(&mut self, slot: Slot);
 
-    /// Creates the device key if there is none; it never leaves the TEE.
+    /// Creates the device key if there is none; its private half never leaves the TEE.
     fn create_device_key(&mut self) -> Result<(), Error>;
     /// The public half of the device key.
     fn device_public_key(&mut self) -> Result<DevicePublicKey, Error>;

@@ -18,7 +18,11 @@ pub fn create() -> Result<(), Error> {
         TransientObject::allocate(TransientObjectType::RsaKeypair, BITS).map_err(|_| Error::OutOfMemory)?;
     key.restrict_usage(UsageFlag::DECRYPT).map_err(|_| Error::Internal)?;
     key.generate_key(BITS, &[]).map_err(|_| Error::Internal)?;
-    storage::create_key(ID, &key)
+    match storage::create_key(ID, &key) {
+        // Another session was quicker.
+        Err(Error::Busy) => Ok(()),
+        result => result,
+    }
 }
 
 /// The public half.

@@ -83,7 +83,7 @@ fn a_nonce() {
 /// The nonce of the second try is another one, so only the command itself is cut.
 #[test]
 fn provisioning() {
-    for operations in 0..4 {
+    for operations in 0..3 {
         let (target, parties) = blank();
         let mut context = context(&target, &parties, 3);
         let mut link = context.connect().expect("a session");
