@@ -1,5 +1,6 @@
 //! The command line of `build/tb`.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -73,7 +74,10 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Lock(args) => lock_update::run(&args)?,
         Task::Clean => clean()?,
         Task::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "tb", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "tb", &mut script);
+            // Whoever stops reading, as `head` does, has read enough.
+            let _ = std::io::stdout().write_all(&script);
         }
     }
     Ok(ExitCode::SUCCESS)
