@@ -6,12 +6,32 @@
 use serde::{Deserialize, Serialize};
 
 /// Where the device stands; only ever moves forward (INV-7).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 pub enum Lifecycle {
     /// No owner, no keys.
+    #[default]
     Blank,
-    /// An owner root is pinned and the device key exists.
+    /// An owner root is pinned.
     Provisioned,
+    /// The factory is done with it and said so.
+    Locked,
+    /// Nothing secret is left, and nothing will be.
+    Decommissioned,
+}
+
+impl Lifecycle {
+    /// All of them, in their order.
+    pub const ALL: [Self; 4] = [Self::Blank, Self::Provisioned, Self::Locked, Self::Decommissioned];
+
+    /// As in documents and logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Blank => "blank",
+            Self::Provisioned => "provisioned",
+            Self::Locked => "locked",
+            Self::Decommissioned => "decommissioned",
+        }
+    }
 }
 
 /// Who calls.
@@ -41,7 +61,8 @@ pub enum Shape {
     Message,
     /// Request, reply, bulk data (memref input).
     MessageWithData,
-    /// Value input with the enclave's command in `a`, then three parameters for the enclave.
+    /// Value input with the enclave's command in `a` and a time limit in milliseconds in `b` (0 for none), then three
+    /// parameters for the enclave.
     Forward,
 }
 
@@ -52,6 +73,8 @@ pub struct Rule {
     pub command: Command,
     /// Name, as in documents and logs.
     pub name: &'static str,
+    /// What it does, in a line.
+    pub about: &'static str,
     /// Lifecycle states it is allowed in.
     pub lifecycle: &'static [Lifecycle],
     /// Session states it is allowed in.
@@ -62,9 +85,11 @@ pub struct Rule {
     pub shape: Shape,
 }
 
-const ANY_LIFECYCLE: &[Lifecycle] = &[Lifecycle::Blank, Lifecycle::Provisioned];
+const ANY_LIFECYCLE: &[Lifecycle] = &Lifecycle::ALL;
+const ALIVE: &[Lifecycle] = &[Lifecycle::Blank, Lifecycle::Provisioned, Lifecycle::Locked];
 const BLANK: &[Lifecycle] = &[Lifecycle::Blank];
-const OWNED: &[Lifecycle] = &[Lifecycle::Provisioned];
+const PROVISIONED: &[Lifecycle] = &[Lifecycle::Provisioned];
+const OWNED: &[Lifecycle] = &[Lifecycle::Provisioned, Lifecycle::Locked];
 
 const ANY_SESSION: &[SessionState] =
     &[SessionState::Idle, SessionState::Installing, SessionState::EnclaveOpen];
@@ -73,32 +98,33 @@ const INSTALLING: &[SessionState] = &[SessionState::Installing];
 const ENCLAVE_OPEN: &[SessionState] = &[SessionState::EnclaveOpen];
 
 const NORMAL_WORLD: &[Caller] = &[Caller::NormalWorld];
+const ENCLAVE: &[Caller] = &[Caller::Enclave];
 
 macro_rules! commands {
-    ($($(#[doc = $doc:literal])+ $name:ident = $id:literal, $text:literal, $lifecycle:ident, $session:ident, $caller:ident, $shape:ident;)+) => {
+    ($(#[doc = $doc:literal] $name:ident = $id:literal, $text:literal, $lifecycle:ident, $session:ident, $caller:ident, $shape:ident;)+) => {
         /// A command id, the `commandID` of `TEEC_InvokeCommand`.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         #[repr(u32)]
-        pub enum Command { $($(#[doc = $doc])+ $name = $id,)+ }
+        pub enum Command { $(#[doc = $doc] $name = $id,)+ }
 
         /// The command table.
         pub const TABLE: &[Rule] = &[$(Rule {
-            command: Command::$name, name: $text, lifecycle: $lifecycle, session: $session, caller: $caller,
-            shape: Shape::$shape,
+            command: Command::$name, name: $text, about: $doc, lifecycle: $lifecycle, session: $session,
+            caller: $caller, shape: Shape::$shape,
         }),+];
     };
 }
 
 commands! {
-    /// State and versions of the device: [`crate::message::InfoReply`]. Makes the device key where there is none.
+    /// State and versions of the device: [`crate::message::InfoReply`]. Makes the keys of the device where there are none.
     Info = 1, "info", ANY_LIFECYCLE, ANY_SESSION, NORMAL_WORLD, Message;
     /// A nonce to answer with a signed statement: [`crate::message::ChallengeRequest`].
-    Challenge = 2, "challenge", ANY_LIFECYCLE, IDLE, NORMAL_WORLD, Message;
-    /// Pin the owner root and create the device key: a statement of kind `PinRoot`.
+    Challenge = 2, "challenge", ALIVE, IDLE, NORMAL_WORLD, Message;
+    /// Pin the owner root: a statement of kind `PinRoot`.
     Provision = 3, "provision", BLANK, IDLE, NORMAL_WORLD, Message;
     /// The device key as DER SubjectPublicKeyInfo.
-    DeviceKey = 4, "device-key", ANY_LIFECYCLE, ANY_SESSION, NORMAL_WORLD, Message;
-    /// Delegate a role: a statement of kind `Publisher` or `Releaser`.
+    DeviceKey = 4, "device-key", ALIVE, ANY_SESSION, NORMAL_WORLD, Message;
+    /// Delegate a role or set the policy: a statement of kind `Publisher`, `Releaser`, `Revoker` or `Policy`.
     Authorise = 5, "authorise", OWNED, IDLE, NORMAL_WORLD, Message;
     /// Store a class key: a statement of kind `KeyBundle`.
     ImportKey = 6, "import-key", OWNED, IDLE, NORMAL_WORLD, Message;
@@ -118,6 +144,34 @@ commands! {
     InvokeEnclave = 13, "invoke-enclave", OWNED, ENCLAVE_OPEN, NORMAL_WORLD, Forward;
     /// Close the launched enclave.
     CloseEnclave = 14, "close-enclave", OWNED, ENCLAVE_OPEN, NORMAL_WORLD, Message;
+    /// Close the factory's doors: a statement of kind `Lock`.
+    Lock = 15, "lock", PROVISIONED, IDLE, NORMAL_WORLD, Message;
+    /// Revoke keys, enclave versions or class keys for ever: a statement of kind `Revocation`.
+    Revoke = 16, "revoke", OWNED, IDLE, NORMAL_WORLD, Message;
+    /// Hand the device to a new owner root: a statement of kind `RotateRoot`.
+    RotateRoot = 17, "rotate-root", OWNED, IDLE, NORMAL_WORLD, Message;
+    /// Erase everything secret, for ever: a statement of kind `Decommission`.
+    Decommission = 18, "decommission", OWNED, IDLE, NORMAL_WORLD, Message;
+    /// Remove an enclave: [`crate::message::UninstallRequest`].
+    Uninstall = 19, "uninstall", OWNED, IDLE, NORMAL_WORLD, Message;
+    /// Destroy a class key: [`crate::message::DestroyKeyRequest`].
+    DestroyKey = 20, "destroy-key", OWNED, IDLE, NORMAL_WORLD, Message;
+    /// A channel of the activity log: [`crate::message::LogRequest`].
+    Log = 21, "log", ANY_LIFECYCLE, ANY_SESSION, NORMAL_WORLD, Message;
+    /// The heads of the activity log, signed over a nonce: [`crate::message::LogHeadRequest`].
+    LogHead = 22, "log-head", ALIVE, ANY_SESSION, NORMAL_WORLD, Message;
+    /// A PKCS#10 request for the attestation key, which also names the device key: [`crate::message::CsrRequest`].
+    Csr = 23, "csr", ALIVE, ANY_SESSION, NORMAL_WORLD, Message;
+    /// Evidence of which enclave asks, over its own data: [`crate::message::ReportRequest`].
+    EnclaveReport = 24, "enclave-report", OWNED, IDLE, ENCLAVE, Message;
+    /// Read or advance a monotonic counter of the enclave: [`crate::message::CounterRequest`].
+    EnclaveCounter = 25, "enclave-counter", OWNED, IDLE, ENCLAVE, Message;
+    /// Append a note of the enclave to the activity log: [`crate::message::NoteRequest`].
+    EnclaveNote = 26, "enclave-note", OWNED, IDLE, ENCLAVE, Message;
+    /// A key for a purpose of the enclave, from its sealing key: [`crate::message::KeyRequest`].
+    EnclaveKey = 27, "enclave-key", OWNED, IDLE, ENCLAVE, Message;
+    /// Begin an install without a trusted manifest, where the policy allows it: [`crate::message::LegacyRequest`].
+    InstallLegacy = 28, "install-legacy", OWNED, IDLE, NORMAL_WORLD, Message;
 }
 
 impl Command {
@@ -135,14 +189,28 @@ mod tests {
     #[test]
     fn ids_are_consecutive_and_unique() {
         let ids: Vec<u32> = TABLE.iter().map(|rule| rule.command as u32).collect();
-        assert_eq!(ids, (1..=14).collect::<Vec<u32>>());
+        assert_eq!(ids, (1..=28).collect::<Vec<u32>>());
         assert!(
-            Command::rule(0).is_none() && Command::rule(15).is_none() && Command::rule(u32::MAX).is_none()
+            Command::rule(0).is_none() && Command::rule(29).is_none() && Command::rule(u32::MAX).is_none()
         );
     }
 
     #[test]
-    fn enclaves_may_not_change_anything() {
-        assert!(TABLE.iter().all(|rule| !rule.caller.contains(&Caller::Enclave)));
+    fn enclaves_have_commands_of_their_own_and_no_others() {
+        for rule in TABLE {
+            let of_enclaves = rule.name.starts_with("enclave-");
+            assert_eq!(rule.caller.contains(&Caller::Enclave), of_enclaves, "{}", rule.name);
+            assert_eq!(rule.caller.contains(&Caller::NormalWorld), !of_enclaves, "{}", rule.name);
+        }
+    }
+
+    #[test]
+    fn a_decommissioned_device_only_talks_about_itself() {
+        let left: Vec<&str> = TABLE
+            .iter()
+            .filter(|rule| rule.lifecycle.contains(&Lifecycle::Decommissioned))
+            .map(|rule| rule.name)
+            .collect();
+        assert_eq!(left, ["info", "log"]);
     }
 }

@@ -88,12 +88,18 @@ errors! {
     /// The UUID belongs to the TEE itself.
     ReservedUuid = 27, "UUID is reserved", "choose a UUID of your own";
 
+    /// The key, version or class key was revoked, or the owner root had its time.
+    Revoked = 28, "revoked", "what was revoked never comes back; use a newer version or another key";
+
     /// The device holds no class key of that name and version.
     KeyUnknown = 40, "the device holds no class key of this name and version", "release the key to this device first";
     /// That class key is there already.
     KeyExists = 41, "the device holds this class key already", "release a new version";
     /// A wrapped key or ciphertext does not open; deliberately says no more.
     Decryption = 42, "does not decrypt", "wrapped for another device, under another key, or damaged";
+
+    /// The ticket is not one of this device, or belongs to another enclave.
+    TicketInvalid = 43, "ticket is not this enclave's", "pass on the ticket of the launch as it came";
 
     /// The manifest breaks one of its own rules.
     ManifestInvalid = 50, "manifest breaks a rule", "pack it again";
@@ -159,7 +165,7 @@ mod tests {
     fn numbers_are_frozen() {
         let numbers: Vec<u32> = Error::ALL.iter().map(|error| *error as u32).collect();
         let expected: Vec<u32> =
-            (1..=15).chain(20..=27).chain(40..=42).chain(50..=58).chain(70..=73).collect();
+            (1..=15).chain(20..=28).chain(40..=43).chain(50..=58).chain(70..=73).collect();
         assert_eq!(numbers, expected);
         assert_eq!(Error::WrongLifecycle as u32, 6);
         assert_eq!(Error::SignatureInvalid as u32, 20);

@@ -14,16 +14,16 @@ pub type DeviceId = Bytes<32>;
 /// SHA-256 of a key's DER SubjectPublicKeyInfo (RFC 5280, 4.1.2.7).
 pub type KeyId = Bytes<32>;
 /// An enclave's display name.
-pub type Name = heapless::String<MAX_NAME>;
+pub type Name = arrayvec::ArrayString<MAX_NAME>;
 /// A class key's name.
-pub type KeyName = heapless::String<MAX_KEY_NAME>;
+pub type KeyName = arrayvec::ArrayString<MAX_KEY_NAME>;
 
 /// A UUID in RFC 9562 byte order, as OP-TEE's signed header carries it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Uuid(pub Bytes<16>);
 
 /// A class key by name and version.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct KeyRef {
     /// Name of the key, for example the device class.
     pub name: KeyName,
@@ -104,7 +104,7 @@ fn hex_digit(character: Option<u8>) -> Result<u8, NotAUuid> {
 impl KeyRef {
     /// A key reference, or `None` where the name is longer than [`MAX_KEY_NAME`].
     pub fn new(name: &str, version: u32) -> Option<Self> {
-        Some(Self { name: KeyName::try_from(name).ok()?, version })
+        Some(Self { name: KeyName::from(name).ok()?, version })
     }
 }
 

@@ -3,7 +3,8 @@
 //! Everything that crosses the boundary of the trusted application is declared here and only
 //! here: command numbers and what each may do when ([`command`]), request and reply messages
 //! ([`message`]), signed statements ([`statement`]), package manifests ([`manifest`]), what an
-//! enclave is handed at launch ([`launch`]), numbered errors ([`error`]) and fixed limits
+//! enclave is handed at launch ([`launch`]), the activity log ([`log`]), what the device signs
+//! ([`evidence`]), numbered errors ([`error`]) and fixed limits
 //! ([`limits`]). The dispatcher, the client library, the tools and the tests all derive from it.
 //!
 //! Messages are encoded with postcard 1.x. Nothing here allocates.
@@ -16,9 +17,11 @@ extern crate std;
 pub mod bytes;
 pub mod command;
 pub mod error;
+pub mod evidence;
 pub mod key;
 pub mod launch;
 pub mod limits;
+pub mod log;
 pub mod manifest;
 pub mod message;
 pub mod statement;

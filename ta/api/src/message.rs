@@ -1,11 +1,17 @@
 //! Requests and replies of the commands.
 
-use heapless::Vec;
+use arrayvec::{ArrayString, ArrayVec};
 use serde::{Deserialize, Serialize};
 
+use crate::bytes::Secret;
 use crate::command::Lifecycle;
-use crate::key::{DeviceId, KeyId, KeyRef, Name, Uuid};
-use crate::limits::{MAX_CLASS_KEYS, MAX_ENCLAVES};
+use crate::evidence::ReportData;
+use crate::key::{DeviceId, KeyId, KeyRef, Name, PublicKey, Uuid};
+use crate::launch::Ticket;
+use crate::limits::{MAX_CLASS_KEYS, MAX_ENCLAVES, MAX_LABEL};
+use crate::log::{Channel, Note};
+use crate::manifest::{NONCE_SIZE, TAG_SIZE};
+use crate::statement::Policy;
 
 /// What the hardware unique key is worth.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -57,14 +63,22 @@ pub struct InfoReply {
     pub ta_version: Version,
     /// Version of OP-TEE.
     pub optee_version: Version,
-    /// SHA-256 of the device key's SubjectPublicKeyInfo.
-    pub device_key: KeyId,
+    /// SHA-256 of the device key's SubjectPublicKeyInfo; `None` where it is destroyed.
+    pub device_key: Option<KeyId>,
+    /// The attestation key; `None` where it is destroyed.
+    pub attestation_key: Option<PublicKey>,
     /// The pinned owner root.
     pub owner_root: Option<KeyId>,
     /// The provisioning authority compiled into the TA.
     pub provisioning_authority: KeyId,
+    /// What the owner allows.
+    pub policy: Policy,
+    /// Highest sequence of a revocation that was accepted.
+    pub epoch: u64,
     /// Class keys held.
-    pub class_keys: Vec<KeyRef, MAX_CLASS_KEYS>,
+    pub class_keys: ArrayVec<KeyRef, MAX_CLASS_KEYS>,
+    /// Bytes of the largest image that an install has secure memory for.
+    pub max_image: u32,
 }
 
 /// What a nonce is for; it is good for nothing else.
@@ -74,6 +88,12 @@ pub enum Purpose {
     Provision,
     /// Importing a class key; four outstanding.
     ImportKey,
+    /// Locking; one outstanding together with the two below.
+    Lock,
+    /// Replacing the owner root.
+    RotateRoot,
+    /// Decommissioning.
+    Decommission,
 }
 
 /// Request of `Challenge`.
@@ -100,6 +120,28 @@ pub type Nonce = crate::Bytes<32>;
 pub struct InstallChunkRequest {
     /// Where the chunk starts in the ciphertext.
     pub offset: u32,
+}
+
+/// Request of `InstallLegacy`: what a package of the original format says of its enclave. Nobody signed it: the owner's
+/// policy vouches for the UUID, and OP-TEE's signature inside for the rest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LegacyRequest {
+    /// UUID of the enclave.
+    pub uuid: Uuid,
+    /// Display name.
+    pub name: Name,
+    /// Version in the OP-TEE header inside.
+    pub version: u32,
+    /// Bytes of the image.
+    pub size: u32,
+    /// SHA-256 of the plaintext, the signed OP-TEE image.
+    pub plaintext_sha256: crate::Bytes<32>,
+    /// Nonce of the image's AES-256-GCM.
+    pub nonce: crate::Bytes<NONCE_SIZE>,
+    /// Tag of the image's AES-256-GCM.
+    pub tag: crate::Bytes<TAG_SIZE>,
+    /// The class key that encrypts the image itself.
+    pub class_key: KeyRef,
 }
 
 /// Reply to `InstallFinish`.
@@ -130,7 +172,7 @@ pub struct EnclaveEntry {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ListReply {
     /// The enclaves.
-    pub enclaves: Vec<EnclaveEntry, MAX_ENCLAVES>,
+    pub enclaves: ArrayVec<EnclaveEntry, MAX_ENCLAVES>,
 }
 
 /// Request of `OpenEnclave`.
@@ -138,4 +180,95 @@ pub struct ListReply {
 pub struct OpenRequest {
     /// The enclave.
     pub uuid: Uuid,
+}
+
+/// Request of `Uninstall`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct UninstallRequest {
+    /// The enclave.
+    pub uuid: Uuid,
+    /// Destroy its sealing key and counters too: sealed data is lost for ever.
+    pub erase: bool,
+}
+
+/// Request of `DestroyKey`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DestroyKeyRequest {
+    /// The class key.
+    pub key: KeyRef,
+}
+
+/// Request of `Log`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LogRequest {
+    /// The channel to read.
+    pub channel: Channel,
+}
+
+/// Request of `LogHead`; the reply is [`crate::evidence::SignedEvidence`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LogHeadRequest {
+    /// The verifier's nonce.
+    pub nonce: Nonce,
+}
+
+/// Request of `Csr`; the reply is a DER CertificationRequest (RFC 2986).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CsrRequest {
+    /// Ends up in the request, so that an old one is recognised.
+    pub nonce: Nonce,
+}
+
+/// Request of `EnclaveReport`; the reply is [`crate::evidence::SignedEvidence`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ReportRequest {
+    /// From the launch.
+    pub ticket: Ticket,
+    /// The verifier's nonce.
+    pub nonce: Nonce,
+    /// What the enclave vouches for.
+    pub data: ReportData,
+}
+
+/// Request of `EnclaveCounter`. Counters start at 0 and only rise; they end with the sealing key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CounterRequest {
+    /// From the launch.
+    pub ticket: Ticket,
+    /// Which one.
+    pub counter: u8,
+    /// What to add; 0 to read.
+    pub add: u64,
+}
+
+/// Reply to `EnclaveCounter`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CounterReply {
+    /// The counter, after adding.
+    pub value: u64,
+}
+
+/// Request of `EnclaveNote`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct NoteRequest {
+    /// From the launch.
+    pub ticket: Ticket,
+    /// What to write down.
+    pub text: Note,
+}
+
+/// Request of `EnclaveKey`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct KeyRequest {
+    /// From the launch.
+    pub ticket: Ticket,
+    /// What the key is for; different labels give unrelated keys.
+    pub label: ArrayString<MAX_LABEL>,
+}
+
+/// Reply to `EnclaveKey`.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct KeyReply {
+    /// The key.
+    pub key: Secret<32>,
 }

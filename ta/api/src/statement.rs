@@ -9,16 +9,27 @@
 //! | `PinRoot` | provisioning authority | [`PinRoot`] | 0; the nonce makes it single-use |
 //! | `Publisher` | owner root | [`Publisher`] | rises |
 //! | `Releaser` | owner root | [`Releaser`] | rises |
+//! | `Revoker` | owner root | [`Revoker`] | rises |
+//! | `Policy` | owner root | [`Policy`] | rises |
+//! | `Revocation` | revoker or owner root | [`Revocation`] | rises |
+//! | `RotateRoot` | owner root, the old one | [`RotateRoot`] | 0; the nonce makes it single-use |
+//! | `Lock` | provisioning authority | [`Lock`] | 0; the nonce makes it single-use |
+//! | `Decommission` | owner root | [`Decommission`] | 0; the nonce makes it single-use |
 //! | `KeyBundle` | releaser | [`KeyBundle`] | equals the key version; the nonce makes it single-use |
 //! | `Manifest` | publisher | [`crate::manifest::Manifest`] | equals the enclave version |
+//!
+//! Where the sequence rises, the TA keeps the highest one of each kind with the digest of its statement: that very statement
+//! is accepted again and changes nothing, every other one that is not higher is refused.
 
-use heapless::Vec;
+use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::bytes::Bytes;
 use crate::key::{DeviceId, KeyId, KeyName, KeyRef, PublicKey, Uuid};
-use crate::limits::{MAX_PUBLISHER_UUIDS, MAX_RELEASER_KEYS};
+use crate::limits::{
+    MAX_ENCLAVES, MAX_LEGACY_UUIDS, MAX_PUBLISHER_UUIDS, MAX_RELEASER_KEYS, MAX_REVOCATION_ITEMS,
+};
 use crate::message::Nonce;
 
 /// What every signature of a statement starts with, so that no other protocol's signature fits.
@@ -52,6 +63,40 @@ pub enum Kind {
     KeyBundle,
     /// Describes one version of an enclave.
     Manifest,
+    /// Authorises a revoker.
+    Revoker,
+    /// Says what the owner allows.
+    Policy,
+    /// Revokes for ever.
+    Revocation,
+    /// Replaces the owner root of one device.
+    RotateRoot,
+    /// Ends the factory's part of one device's life.
+    Lock,
+    /// Ends one device's life.
+    Decommission,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::PinRoot,
+        Self::Publisher,
+        Self::Releaser,
+        Self::KeyBundle,
+        Self::Manifest,
+        Self::Revoker,
+        Self::Policy,
+        Self::Revocation,
+        Self::RotateRoot,
+        Self::Lock,
+        Self::Decommission,
+    ];
+
+    /// Whether statements of this kind are for one device only, never for a fleet.
+    pub const fn is_for_one_device(self) -> bool {
+        matches!(self, Self::PinRoot | Self::KeyBundle | Self::RotateRoot | Self::Lock | Self::Decommission)
+    }
 }
 
 /// Which devices a statement is for.
@@ -61,6 +106,8 @@ pub enum Audience {
     Device(DeviceId),
     /// All that are pinned to the owner root.
     Fleet,
+    /// All of the owner's that hold a class key of this name.
+    Class(KeyName),
 }
 
 /// The front of every payload.
@@ -93,7 +140,7 @@ pub struct Publisher {
     /// The publisher's key.
     pub key: PublicKey,
     /// The applications it may publish, by exact UUID.
-    pub uuids: Vec<Uuid, MAX_PUBLISHER_UUIDS>,
+    pub uuids: ArrayVec<Uuid, MAX_PUBLISHER_UUIDS>,
 }
 
 /// Body of `Releaser`: replaces what was said of this key before.
@@ -102,7 +149,80 @@ pub struct Releaser {
     /// The releaser's key.
     pub key: PublicKey,
     /// The class keys it may release, by exact name.
-    pub keys: Vec<KeyName, MAX_RELEASER_KEYS>,
+    pub keys: ArrayVec<KeyName, MAX_RELEASER_KEYS>,
+}
+
+/// Body of `Revoker`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Revoker {
+    /// The revoker's key.
+    pub key: PublicKey,
+}
+
+/// Body of `Policy`: replaces the policy before. A new device has [`Policy::default`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Policy {
+    /// Applications whose packages may lack a trusted manifest, by exact UUID.
+    pub legacy: ArrayVec<Uuid, MAX_LEGACY_UUIDS>,
+    /// Enclaves installed at a time.
+    pub max_enclaves: u8,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { legacy: ArrayVec::new(), max_enclaves: MAX_ENCLAVES as u8 }
+    }
+}
+
+/// Body of `Revocation`. What was revoked stays so, whoever owns the device.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Revocation {
+    /// What is revoked.
+    pub items: ArrayVec<Revoked, MAX_REVOCATION_ITEMS>,
+}
+
+/// Something revoked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Revoked {
+    /// A key of a publisher, releaser or revoker, with everything it signed.
+    Key(KeyId),
+    /// All versions of an enclave below the floor; `u32::MAX` for all there will ever be.
+    Enclave {
+        /// The enclave.
+        uuid: Uuid,
+        /// The lowest version that still runs.
+        floor: u32,
+    },
+    /// All versions of a class key below the floor.
+    ClassKey {
+        /// Its name.
+        name: KeyName,
+        /// The lowest version that is still used.
+        floor: u32,
+    },
+}
+
+/// Body of `RotateRoot`. Roles end with the root that gave them; enclaves, class keys and revocations stay.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RotateRoot {
+    /// The nonce the device gave for it.
+    pub nonce: Nonce,
+    /// The new owner root.
+    pub root: PublicKey,
+}
+
+/// Body of `Lock`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Lock {
+    /// The nonce the device gave for it.
+    pub nonce: Nonce,
+}
+
+/// Body of `Decommission`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Decommission {
+    /// The nonce the device gave for it.
+    pub nonce: Nonce,
 }
 
 /// Body of `KeyBundle`.
