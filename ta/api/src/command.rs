@@ -179,6 +179,11 @@ impl Command {
     pub fn rule(id: u32) -> Option<&'static Rule> {
         TABLE.iter().find(|rule| rule.command as u32 == id)
     }
+
+    /// The rule of this command.
+    pub fn its_rule(self) -> Result<&'static Rule, crate::Error> {
+        Self::rule(self as u32).ok_or(crate::Error::Internal)
+    }
 }
 
 #[cfg(test)]

@@ -88,7 +88,7 @@ errors! {
     /// The UUID belongs to the TEE itself.
     ReservedUuid = 27, "UUID is reserved", "choose a UUID of your own";
 
-    /// The key, version or class key was revoked, or the owner root had its time.
+    /// The key, the version of the enclave or of the class key was revoked.
     Revoked = 28, "revoked", "what was revoked never comes back; use a newer version or another key";
 
     /// The device holds no class key of that name and version.

@@ -44,8 +44,16 @@ const P256_SPKI_PREFIX: [u8; 27] = [
 impl PublicKey {
     /// SHA-256 of the key's SubjectPublicKeyInfo, as `openssl pkey -pubout -outform DER | sha256sum`.
     pub fn id(&self) -> KeyId {
-        let digest = Sha256::new().chain_update(P256_SPKI_PREFIX).chain_update(self.0).finalize();
-        Bytes(digest.into())
+        Bytes(Sha256::digest(self.spki()).into())
+    }
+
+    /// The key's DER SubjectPublicKeyInfo.
+    pub fn spki(&self) -> [u8; 91] {
+        let mut out = [0; 91];
+        let (prefix, point) = out.split_at_mut(P256_SPKI_PREFIX.len());
+        prefix.copy_from_slice(&P256_SPKI_PREFIX);
+        point.copy_from_slice(&self.0.0);
+        out
     }
 }
 

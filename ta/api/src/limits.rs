@@ -46,8 +46,6 @@ limits! {
     MAX_REVOKED_ENCLAVES: usize = 16;
     /// Class key names with a revocation floor.
     MAX_REVOKED_CLASS_KEYS: usize = 16;
-    /// Owner roots a device has had before the present one.
-    MAX_PAST_ROOTS: usize = 8;
     /// Application UUIDs whose packages need no trusted manifest, by policy.
     MAX_LEGACY_UUIDS: usize = 8;
     /// Outstanding key-import nonces; a fifth replaces the oldest.

@@ -3,14 +3,15 @@
 //! A [`Verified`] statement can only be made here, after the signature, the signer, the kind, the
 //! format, the owner root and the audience were checked, and everything that acts on a statement
 //! asks for one: a forgotten check does not compile. Sequence and nonce are the business of the
-//! kind and are checked by whoever stores them.
+//! kind and are checked by whoever stores them, the sequence with [`advance`].
 
 use serde::Deserialize;
 use trustbox_api::key::{KeyId, PublicKey, Uuid};
 use trustbox_api::statement::{Audience, Envelope, FORMAT, Header, Kind, digest};
-use trustbox_api::{Error, wire};
+use trustbox_api::{Bytes, Error, wire};
 
-use crate::records::Owner;
+use crate::identity;
+use crate::records::{KeysRecord, Owner, Seen, load};
 use crate::tee::Tee;
 
 /// A statement that was checked.
@@ -22,6 +23,11 @@ pub struct Verified<'a> {
 }
 
 impl<'a> Verified<'a> {
+    /// The kind in its header.
+    pub fn kind(&self) -> Kind {
+        self.header.kind
+    }
+
     /// The sequence in its header.
     pub fn sequence(&self) -> u64 {
         self.header.sequence
@@ -48,10 +54,14 @@ impl<'a> Verified<'a> {
     }
 }
 
-/// Checks a statement of the provisioning authority, which names the root it pins.
-pub fn by_provisioning_authority<'a, T: Tee>(tee: &mut T, request: &'a [u8]) -> Result<Verified<'a>, Error> {
+/// Checks a statement of the provisioning authority, for this device.
+pub fn by_provisioning_authority<'a, T: Tee>(
+    tee: &mut T,
+    kind: Kind,
+    request: &'a [u8],
+) -> Result<Verified<'a>, Error> {
     let authority = tee.platform().provisioning_authority;
-    let statement = verify(tee, Kind::PinRoot, request, |signer| signer.id() == authority)?;
+    let statement = verify(tee, kind, request, |signer| signer.id() == authority)?;
     check_audience(tee, &statement.header)?;
     Ok(statement)
 }
@@ -82,6 +92,27 @@ pub fn by_publisher<'a, T: Tee>(
     under_owner(tee, owner, Kind::Manifest, request, |signer| {
         owner.publishers.iter().any(|publisher| publisher.key == *signer)
     })
+}
+
+/// Checks a statement of a revoker, or of the owner root, which may revoke as well.
+pub fn by_revoker<'a, T: Tee>(tee: &mut T, owner: &Owner, request: &'a [u8]) -> Result<Verified<'a>, Error> {
+    under_owner(tee, owner, Kind::Revocation, request, |signer| {
+        *signer == owner.root || owner.revokers.contains(signer)
+    })
+}
+
+/// Moves the newest statement of a kind forward. `false` for the newest itself, which changes nothing a second time.
+pub fn advance(newest: &mut Seen, statement: &Verified<'_>) -> Result<bool, Error> {
+    let digest = Bytes(digest(statement.payload));
+    let sequence = statement.header.sequence;
+    if sequence == newest.sequence && digest == newest.digest {
+        return Ok(false);
+    }
+    if sequence <= newest.sequence {
+        return Err(Error::Replayed);
+    }
+    *newest = Seen { sequence, digest };
+    Ok(true)
 }
 
 /// What kind of statement a request claims to be, before anything about it is verified.
@@ -138,9 +169,11 @@ fn verify<'a, T: Tee>(
 }
 
 fn check_audience<T: Tee>(tee: &mut T, header: &Header) -> Result<(), Error> {
-    match header.audience {
-        Audience::Fleet if header.kind != Kind::PinRoot && header.kind != Kind::KeyBundle => Ok(()),
-        Audience::Device(device) if device == tee.device_id()? => Ok(()),
-        _ => Err(Error::WrongAudience),
-    }
+    let meant = match header.audience {
+        Audience::Device(device) => device == identity::device_id(tee)?,
+        _ if header.kind.is_for_one_device() => false,
+        Audience::Fleet => true,
+        Audience::Class(name) => load::<KeysRecord, T>(tee)?.keys.iter().any(|held| held.key.name == name),
+    };
+    if meant { Ok(()) } else { Err(Error::WrongAudience) }
 }

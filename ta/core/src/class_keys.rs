@@ -2,11 +2,14 @@
 
 use trustbox_api::Error;
 use trustbox_api::limits::MAX_NONCES;
-use trustbox_api::message::Nonce;
+use trustbox_api::log::Event;
+use trustbox_api::message::{DestroyKeyRequest, Nonce};
 use trustbox_api::statement::KeyBundle;
 
 use crate::authority::{self, Verified};
-use crate::records::{ClassKey, DeviceRecord, KeysRecord, load, update};
+use crate::log;
+use crate::records::{ClassKey, DeviceRecord, KeysRecord, load, store, update};
+use crate::revocations::Revocations;
 use crate::tee::Tee;
 
 /// Stores a class key.
@@ -21,6 +24,7 @@ pub fn import<T: Tee>(tee: &mut T, request: &[u8]) -> Result<(), Error> {
     let statement = authority::by_releaser(tee, owner, request)?;
     let bundle = checked_bundle(&statement)?;
     authority::may_release(owner, statement.signer(), &bundle.key.name)?;
+    owner.revoked.check_class_key(&bundle.key)?;
     update(tee, |tee, record: &mut KeysRecord| {
         let nonce =
             record.nonces.iter().position(|nonce| *nonce == bundle.nonce).ok_or(Error::NonceUnknown)?;
@@ -32,8 +36,27 @@ pub fn import<T: Tee>(tee: &mut T, request: &[u8]) -> Result<(), Error> {
         }
         let secret = tee.unwrap_oaep(bundle.wrapped)?;
         record.nonces.remove(nonce);
-        record.keys.push(ClassKey { key: bundle.key, secret }).map_err(|_| Error::LimitReached)
+        let new = ClassKey { key: bundle.key, secret };
+        record.keys.try_push(new).map_err(|_| Error::LimitReached)?;
+        log::accept(tee, [Event::KeyImported(bundle.key)])
     })
+}
+
+/// Destroys a class key. Linux may ask for it, since it could delete all of storage as well.
+pub fn destroy<T: Tee>(tee: &mut T, request: &DestroyKeyRequest) -> Result<(), Error> {
+    update(tee, |tee, record: &mut KeysRecord| {
+        record.find(&request.key)?;
+        record.keys.retain(|held| held.key != request.key);
+        log::observe(tee, Event::KeyDestroyed(request.key), 1)
+    })
+}
+
+/// Erases the class keys that were revoked. Only from within `exclusively`.
+pub fn erase_revoked<T: Tee>(tee: &mut T, revoked: &Revocations) -> Result<(), Error> {
+    let mut record: KeysRecord = load(tee)?;
+    let before = record.keys.len();
+    record.keys.retain(|held| revoked.check_class_key(&held.key).is_ok());
+    if record.keys.len() == before { Ok(()) } else { store(tee, &record) }
 }
 
 /// Remembers a nonce; a fifth replaces the oldest, so that lost requests never lock a device out.
@@ -44,7 +67,7 @@ pub fn remember_nonce<T: Tee>(tee: &mut T, nonce: Nonce) -> Result<(), Error> {
         if record.nonces.len() == MAX_NONCES {
             record.nonces.remove(0);
         }
-        record.nonces.push(nonce).map_err(|_| Error::Internal)
+        record.nonces.try_push(nonce).map_err(|_| Error::Internal)
     })
 }
 

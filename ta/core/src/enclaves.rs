@@ -1,40 +1,74 @@
-//! What is installed, and launching it.
+//! What is installed, launching it, removing it.
 
 use trustbox_api::Error;
 use trustbox_api::key::Uuid;
-use trustbox_api::launch::Launch;
-use trustbox_api::message::{EnclaveEntry, ListReply};
+use trustbox_api::launch::{Identity, Launch};
+use trustbox_api::log::Event;
+use trustbox_api::message::{EnclaveEntry, ListReply, UninstallRequest};
 
-use crate::records::{EnclaveRecord, EnclavesRecord, load};
+use crate::records::{DeviceRecord, EnclaveRecord, EnclavesRecord, Intent, exclusively, load, store};
+use crate::settle::{self, resolve_all};
 use crate::tee::Tee;
+use crate::{log, ticket};
 
-/// All enclaves the device knows.
+/// All enclaves the device knows. One whose interrupted change cannot be settled now shows as pending.
 pub fn list<T: Tee>(tee: &mut T) -> Result<ListReply, Error> {
-    let record: EnclavesRecord = load(tee)?;
+    let record = match resolve_all(tee) {
+        Err(Error::Busy) => load(tee)?,
+        result => result?,
+    };
     Ok(ListReply { enclaves: record.enclaves.iter().map(entry).collect() })
 }
 
-/// Opens a session to an installed enclave and hands it what it needs.
-pub fn open<T: Tee>(tee: &mut T, uuid: &Uuid) -> Result<T::Enclave, Error> {
-    let record: EnclavesRecord = load(tee)?;
-    let enclave = record.find(uuid).ok_or(Error::NotInstalled)?;
-    if enclave.intent.is_some() {
-        return Err(Error::ChangePending);
+/// Opens a session to an installed enclave and hands it what it needs; also returns as what it was launched.
+pub fn open<T: Tee>(tee: &mut T, uuid: &Uuid) -> Result<(T::Enclave, Identity), Error> {
+    let device: DeviceRecord = load(tee)?;
+    let owner = device.owner()?;
+    let mut record: EnclavesRecord = load(tee)?;
+    if record.find(uuid).is_some_and(|enclave| enclave.intent.is_some()) {
+        record = resolve_all(tee).map_err(|_| Error::ChangePending)?;
     }
+    let enclave = record.find(uuid).ok_or(Error::NotInstalled)?;
     let installed = enclave.installed.as_ref().ok_or(Error::NotInstalled)?;
-    let launch = Launch {
-        uuid: enclave.uuid,
+    let holdings = enclave.holdings.as_ref().ok_or(Error::StorageCorrupt)?;
+    owner.revoked.check_enclave(uuid, installed.version, &installed.publisher)?;
+    log::launched(tee, *uuid, installed.version)?;
+    let identity = Identity {
+        uuid: *uuid,
+        digest: installed.digest,
         version: installed.version,
         publisher: installed.publisher,
-        sealing_key: installed.sealing_key.clone(),
+        epoch: owner.newest.revocation.sequence,
     };
-    tee.open_enclave(uuid, &launch)
+    let sealing_key = holdings.sealing_key.clone();
+    let launch = Launch { sealing_key, uuid: *uuid, ticket: ticket::issue(tee, identity)? };
+    Ok((tee.open_enclave(uuid, &launch)?, identity))
+}
+
+/// Removes an enclave. Its version floor stays; its holdings stay for a later install by the same publisher, unless they
+/// are to be erased, which can also be asked for afterwards.
+pub fn uninstall<T: Tee>(tee: &mut T, request: UninstallRequest) -> Result<(), Error> {
+    exclusively(tee, |tee| {
+        let mut record: EnclavesRecord = load(tee)?;
+        let enclave = record.find_mut(&request.uuid).ok_or(Error::NotInstalled)?;
+        settle::resolve(tee, enclave)?;
+        if enclave.installed.is_none() && !(request.erase && enclave.holdings.is_some()) {
+            return Err(Error::NotInstalled);
+        }
+        enclave.intent = Some(Intent::Uninstall { erase: request.erase });
+        log::observe(tee, Event::Uninstalled(request.uuid), 1)?;
+        store(tee, &record)?;
+        let enclave = record.find_mut(&request.uuid).ok_or(Error::Internal)?;
+        settle::resolve(tee, enclave)?;
+        record.forget_unused();
+        store(tee, &record)
+    })
 }
 
 fn entry(enclave: &EnclaveRecord) -> EnclaveEntry {
     EnclaveEntry {
         uuid: enclave.uuid,
-        name: enclave.name.clone(),
+        name: enclave.name,
         version: enclave.installed.as_ref().map(|installed| installed.version),
         floor: enclave.floor,
         pending: enclave.intent.is_some(),

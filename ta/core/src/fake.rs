@@ -10,21 +10,21 @@ use std::rc::Rc;
 use std::sync::OnceLock;
 use std::vec::Vec;
 
+use arrayvec::ArrayVec;
 use core::convert::Infallible;
 use core::ops::{Deref, DerefMut};
-use p256::ecdsa::signature::hazmat::PrehashVerifier;
-use p256::ecdsa::{Signature, VerifyingKey};
+use p256::ecdsa::signature::hazmat::{PrehashSigner, PrehashVerifier};
+use p256::ecdsa::{Signature, SigningKey, VerifyingKey};
 use rand_core::{TryCryptoRng, TryRng};
 use rsa::traits::PublicKeyParts;
 use rsa::{Oaep, RsaPrivateKey};
 use sha2::{Digest, Sha256};
-use trustbox_api::command::Caller;
-use trustbox_api::key::{DeviceId, PublicKey, Uuid};
+use trustbox_api::key::{PublicKey, Uuid};
 use trustbox_api::launch::Launch;
 use trustbox_api::message::{Huk, Profile, RollbackProtection, Version};
 use trustbox_api::{Bytes, Error, Secret};
 
-use crate::tee::{DevicePublicKey, Platform, Record, Slot, Tee, Untrusted};
+use crate::tee::{DevicePublicKey, Held, Moment, Platform, Record, Slot, Tee, Untrusted};
 
 /// A device; clones are handles to the same one.
 #[derive(Clone)]
@@ -34,14 +34,16 @@ pub struct Device(Rc<RefCell<World>>);
 pub struct World {
     /// What the firmware says of itself.
     pub platform: Platform,
-    /// Who calls.
-    pub caller: Caller,
+    /// The enclave that calls, if it is one.
+    pub caller: Option<Uuid>,
     /// Records as stored.
     pub records: BTreeMap<Record, Vec<u8>>,
     /// OP-TEE's TA database.
     pub tadb: BTreeMap<Uuid, Vec<u8>>,
-    /// Whether the device key exists.
-    pub device_key: bool,
+    /// Whether the device's keys exist.
+    pub keys: bool,
+    /// Times the device has started.
+    pub boots: u64,
     /// Storage operations that still succeed before the power goes; `None` for all.
     pub operations_left: Option<usize>,
     /// Bytes that can still be mapped.
@@ -80,13 +82,15 @@ impl Device {
             optee_version: Version(4, 10, 0),
             ta_version: Version(0, 1, 0),
             provisioning_authority: provisioning_authority.id(),
+            max_image: 12 << 20,
         };
         Self(Rc::new(RefCell::new(World {
             platform,
-            caller: Caller::NormalWorld,
+            caller: None,
             records: BTreeMap::new(),
             tadb: BTreeMap::new(),
-            device_key: false,
+            keys: false,
+            boots: 1,
             operations_left: None,
             memory: 12 << 20,
             unwraps: 0,
@@ -111,6 +115,15 @@ impl Device {
         self.0.borrow()
     }
 
+    fn require_keys(&self) -> Result<(), Error> {
+        if self.get().keys { Ok(()) } else { Err(Error::StorageCorrupt) }
+    }
+
+    fn attestation_key(&self) -> Result<SigningKey, Error> {
+        let seed = Sha256::digest([self.get().number, 1]);
+        SigningKey::from_slice(&seed).map_err(|_| Error::Internal)
+    }
+
     fn storage_operation(&self) -> Result<(), Error> {
         self.set(|world| match &mut world.operations_left {
             None => Ok(()),
@@ -131,12 +144,17 @@ impl Tee for FakeTee {
         self.device.get().platform
     }
 
-    fn device_id(&mut self) -> Result<DeviceId, Error> {
-        Ok(Bytes(Sha256::digest([self.device.get().number]).into()))
+    fn derive(&mut self, purpose: &[u8]) -> Result<Secret<32>, Error> {
+        Ok(Secret::new(Sha256::digest([&[self.device.get().number], purpose].concat()).into()))
     }
 
-    fn caller(&mut self) -> Result<Caller, Error> {
+    fn caller(&mut self) -> Result<Option<Uuid>, Error> {
         Ok(self.device.get().caller)
+    }
+
+    fn now(&mut self) -> Result<Moment, Error> {
+        let boot = Sha256::digest(self.device.get().boots.to_le_bytes());
+        Ok(Moment { boot: Bytes::from_slice(&boot[..16]).ok_or(Error::Internal)?, uptime: 1 })
     }
 
     fn random(&mut self, out: &mut [u8]) {
@@ -169,25 +187,40 @@ impl Tee for FakeTee {
         self.device.set(|world| world.slots.remove(&slot));
     }
 
-    fn create_device_key(&mut self) -> Result<(), Error> {
-        if !self.device.get().device_key {
+    fn create_keys(&mut self) -> Result<(), Error> {
+        if !self.device.get().keys {
             self.device.storage_operation()?;
-            self.device.set(|world| world.device_key = true);
+            self.device.set(|world| world.keys = true);
         }
         Ok(())
     }
 
+    fn destroy_keys(&mut self) -> Result<(), Error> {
+        self.device.storage_operation()?;
+        self.device.set(|world| world.keys = false);
+        Ok(())
+    }
+
     fn device_public_key(&mut self) -> Result<DevicePublicKey, Error> {
-        if !self.device.get().device_key {
-            return Err(Error::Internal);
-        }
+        self.device.require_keys()?;
         let digits = |number: Box<[u8]>| number.into_vec();
         Ok(DevicePublicKey {
-            modulus: heapless::Vec::from_slice(&digits(rsa_key().n().to_be_bytes()))
-                .map_err(|_| Error::Internal)?,
-            exponent: heapless::Vec::from_slice(&digits(rsa_key().e().to_be_bytes()))
-                .map_err(|_| Error::Internal)?,
+            modulus: ArrayVec::from_iter(digits(rsa_key().n().to_be_bytes())),
+            exponent: ArrayVec::from_iter(digits(rsa_key().e().to_be_bytes())),
         })
+    }
+
+    fn attestation_public_key(&mut self) -> Result<PublicKey, Error> {
+        self.device.require_keys()?;
+        let point = self.device.attestation_key()?.verifying_key().to_sec1_point(false);
+        point.as_bytes().get(1..).and_then(Bytes::from_slice).map(PublicKey).ok_or(Error::Internal)
+    }
+
+    fn sign_es256(&mut self, digest: &[u8; 32]) -> Result<Bytes<64>, Error> {
+        self.device.require_keys()?;
+        let signature: Signature =
+            self.device.attestation_key()?.sign_prehash(digest).map_err(|_| Error::Internal)?;
+        Bytes::from_slice(&signature.to_bytes()).ok_or(Error::Internal)
     }
 
     fn unwrap_oaep(&mut self, wrapped: &[u8]) -> Result<Secret<32>, Error> {
@@ -218,9 +251,26 @@ impl Tee for FakeTee {
 
     fn install(&mut self, image: &mut FakeBuffer) -> Result<(), Error> {
         self.device.storage_operation()?;
-        let uuid =
-            image.len().checked_sub(20 + 12).and_then(|_| image_uuid(image)).ok_or(Error::ImageRefused)?;
+        let end = contents(image).ok_or(Error::ImageRefused)?;
+        let uuid = image.get(end - 20..end - 4).and_then(Bytes::from_slice).map(Uuid);
+        let uuid = uuid.ok_or(Error::ImageRefused)?;
         self.device.set(|world| world.tadb.insert(uuid, image.to_vec()));
+        Ok(())
+    }
+
+    fn held(&mut self, uuid: &Uuid) -> Result<Option<Held>, Error> {
+        let world = self.device.get();
+        let Some(image) = world.tadb.get(uuid) else { return Ok(None) };
+        let contents = contents(image).ok_or(Error::Internal)?;
+        let version = image.get(contents - 4..contents).and_then(|bytes| bytes.try_into().ok());
+        let version = version.map(u32::from_le_bytes).ok_or(Error::Internal)?;
+        let contents = Bytes(Sha256::digest(&image[contents..]).into());
+        Ok(Some(Held { version, contents }))
+    }
+
+    fn uninstall(&mut self, uuid: &Uuid) -> Result<(), Error> {
+        self.device.storage_operation()?;
+        self.device.set(|world| world.tadb.remove(uuid));
         Ok(())
     }
 
@@ -272,11 +322,11 @@ impl Untrusted for &[u8] {
     }
 }
 
-/// The UUID in a signed image whose header has the usual sizes.
-fn image_uuid(image: &[u8]) -> Option<Uuid> {
+/// Where the contents of a signed image start, behind its UUID and version.
+fn contents(image: &[u8]) -> Option<usize> {
     let size = |at: usize| Some(usize::from(u16::from_le_bytes(image.get(at..at + 2)?.try_into().ok()?)));
-    let at = 20 + size(16)? + size(18)?;
-    Some(Uuid(Bytes::from_slice(image.get(at..at + 16)?)?))
+    let end = 20 + size(16)? + size(18)? + 20;
+    (end <= image.len()).then_some(end)
 }
 
 /// One RSA key for all devices of a process: making one takes long.

@@ -6,18 +6,17 @@
 //! the signature; here the header must say what the manifest says.
 
 use trustbox_api::Error;
-use trustbox_api::manifest::Terms;
+use trustbox_api::key::Uuid;
 
 const MAGIC: u32 = 0x4f54_5348;
 const BOOTSTRAP_TA: u32 = 1;
 
-/// Compares an image with the manifest it came with.
-pub fn check(image: &[u8], terms: &Terms) -> Result<(), Error> {
-    matches(image, terms).filter(|agree| *agree).map(|_| ()).ok_or(Error::ImageHeader)
+/// Compares an image with what it should be; returns what follows the header, which is what OP-TEE stores.
+pub fn check<'a>(image: &'a [u8], uuid: &Uuid, version: u32) -> Result<&'a [u8], Error> {
+    contents(image, uuid, version).ok_or(Error::ImageHeader)
 }
 
-/// `None` where the image is too short to tell.
-fn matches(image: &[u8], terms: &Terms) -> Option<bool> {
+fn contents<'a>(image: &'a [u8], uuid: &Uuid, version: u32) -> Option<&'a [u8]> {
     let mut rest = image;
     let magic = take_u32(&mut rest)?;
     let kind = take_u32(&mut rest)?;
@@ -26,15 +25,14 @@ fn matches(image: &[u8], terms: &Terms) -> Option<bool> {
     let hash_size = take_u16(&mut rest)?;
     let signature_size = take_u16(&mut rest)?;
     take(&mut rest, usize::from(hash_size) + usize::from(signature_size))?;
-    let uuid = take(&mut rest, 16)?;
-    let version = take_u32(&mut rest)?;
-    Some(
-        magic == MAGIC
-            && kind == BOOTSTRAP_TA
-            && uuid == terms.uuid.0.as_ref()
-            && version == terms.version
-            && u32::try_from(rest.len()) == Ok(image_size),
-    )
+    let its_uuid = take(&mut rest, 16)?;
+    let its_version = take_u32(&mut rest)?;
+    let agrees = magic == MAGIC
+        && kind == BOOTSTRAP_TA
+        && its_uuid == uuid.0.as_ref()
+        && its_version == version
+        && u32::try_from(rest.len()) == Ok(image_size);
+    agrees.then_some(rest)
 }
 
 fn take<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {

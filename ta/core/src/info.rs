@@ -1,8 +1,10 @@
 //! `Info` and `DeviceKey`: what anybody may know about the device.
 
 use trustbox_api::Error;
+use trustbox_api::command::Lifecycle;
 use trustbox_api::message::InfoReply;
 
+use crate::identity;
 use crate::records::{DeviceRecord, KeysRecord, load};
 use crate::spki::{self, Spki};
 use crate::tee::Tee;
@@ -11,25 +13,35 @@ use crate::tee::Tee;
 pub fn info<T: Tee>(tee: &mut T) -> Result<InfoReply, Error> {
     let platform = tee.platform();
     let record: DeviceRecord = load(tee)?;
+    let alive = record.lifecycle != Lifecycle::Decommissioned;
+    let device_key = if alive { Some(device_key(tee)?.id()) } else { None };
+    let attestation_key = if alive { Some(tee.attestation_public_key()?) } else { None };
     let keys: KeysRecord = load(tee)?;
+    let owner = record.owner.as_ref();
     Ok(InfoReply {
-        device_id: tee.device_id()?,
-        lifecycle: record.lifecycle(),
+        device_id: identity::device_id(tee)?,
+        lifecycle: record.lifecycle,
         huk: platform.huk,
         rollback_protection: platform.rollback_protection,
         profile: platform.profile,
         ta_version: platform.ta_version,
         optee_version: platform.optee_version,
-        device_key: device_key(tee)?.id(),
-        owner_root: record.owner.as_ref().map(|owner| owner.root.id()),
+        device_key,
+        attestation_key,
+        owner_root: owner.map(|owner| owner.root.id()),
         provisioning_authority: platform.provisioning_authority,
-        class_keys: keys.keys.iter().map(|held| held.key.clone()).collect(),
+        policy: owner.map(|owner| owner.policy.clone()).unwrap_or_default(),
+        epoch: owner.map_or(0, |owner| owner.newest.revocation.sequence),
+        class_keys: keys.keys.iter().map(|held| held.key).collect(),
+        max_image: platform.max_image,
     })
 }
 
-/// The device key. It belongs to the device, not to an owner, and is made the first time somebody asks: the factory wants
-/// it certified before there is an owner.
+/// The device key. It belongs to the device, not to an owner: on a blank device it is made, with the attestation key, the
+/// first time somebody asks, since the factory wants both certified before there is an owner. Later a missing key is damage.
 pub fn device_key<T: Tee>(tee: &mut T) -> Result<Spki, Error> {
-    tee.create_device_key()?;
+    if load::<DeviceRecord, T>(tee)?.lifecycle == Lifecycle::Blank {
+        tee.create_keys()?;
+    }
     spki::encode(&tee.device_public_key()?)
 }

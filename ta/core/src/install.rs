@@ -4,31 +4,55 @@
 //! whether it may be installed, then memory for it; at the end the digest of the ciphertext, the
 //! content key, the tag, the digest of the plaintext, the header inside. Whether it may be
 //! installed is asked again at the end, under the writer slot, since begin may be long ago.
+//!
+//! A package of the original format has no signed manifest. It takes the same way, but the owner's policy must name its
+//! UUID, and its class key encrypts the image itself.
 
-use heapless::Vec;
+use arrayvec::ArrayVec;
 use sha2::{Digest, Sha256};
-use trustbox_api::key::PublicKey;
+use trustbox_api::key::{KeyId, KeyRef, Name, PublicKey, Uuid};
 use trustbox_api::limits::{MAX_CHUNK, MAX_IMAGE, MAX_STATEMENT};
-use trustbox_api::manifest::{self, Manifest, Parsed, Terms};
-use trustbox_api::message::{InstallChunkRequest, InstallReply};
-use trustbox_api::{Error, Secret};
+use trustbox_api::log::Event;
+use trustbox_api::manifest::{self, Parsed, Terms};
+use trustbox_api::message::{InstallChunkRequest, InstallReply, LegacyRequest, Version};
+use trustbox_api::{Bytes, Error, Secret};
 
 use crate::authority;
 use crate::image;
 use crate::records::{
-    DeviceRecord, EnclaveRecord, EnclavesRecord, Installed, Intent, KeysRecord, exclusively, load, store,
+    DeviceRecord, EnclavesRecord, Installed, Intent, KeysRecord, Owner, exclusively, load, store,
 };
 use crate::reserved;
-use crate::seal;
 use crate::tee::{Slot, Tee, Untrusted};
+use crate::{log, seal, settle};
 
-/// An install under way: a manifest that was verified, and its ciphertext so far.
+/// An install under way: what was verified, and its ciphertext so far.
 pub struct Install<T: Tee> {
-    publisher: PublicKey,
-    payload: Vec<u8, MAX_STATEMENT>,
+    wanted: Wanted,
+    source: Source,
     buffer: T::Buffer,
     received: usize,
     hash: Sha256,
+}
+
+/// What is to be installed.
+struct Wanted {
+    uuid: Uuid,
+    name: Name,
+    version: u32,
+    /// Digest of the plaintext.
+    digest: Bytes<32>,
+    nonce: Bytes<12>,
+    tag: Bytes<16>,
+    class_key: KeyRef,
+}
+
+/// Who vouches for it.
+enum Source {
+    /// A publisher, by the payload of a manifest statement.
+    Publisher(PublicKey, ArrayVec<u8, MAX_STATEMENT>),
+    /// The owner's policy.
+    Policy,
 }
 
 /// Verifies a manifest and makes room for its ciphertext.
@@ -36,15 +60,38 @@ pub fn begin<T: Tee>(tee: &mut T, request: &[u8]) -> Result<Install<T>, Error> {
     let device: DeviceRecord = load(tee)?;
     let statement = authority::by_publisher(tee, device.owner()?, request)?;
     let publisher = *statement.signer();
-    let payload = Vec::from_slice(statement.payload()).map_err(|_| Error::TooLarge)?;
-    let parsed = parse(&payload, &publisher)?;
-    let terms = &parsed.manifest.terms;
-    check_allowed(tee, terms, &publisher)?;
-    let keys: KeysRecord = load(tee)?;
-    keys.find(&terms.class_key)?;
+    let payload = ArrayVec::try_from(statement.payload()).map_err(|_| Error::TooLarge)?;
+    let terms = parse(&payload, &publisher)?.manifest.terms;
+    check_firmware(tee, terms.min_optee, terms.min_ta)?;
+    start(tee, Wanted::of(&terms), Source::Publisher(publisher, payload), terms.size)
+}
+
+/// Begins the install of a package without a trusted manifest.
+pub fn begin_legacy<T: Tee>(tee: &mut T, request: &LegacyRequest) -> Result<Install<T>, Error> {
+    if !(1..=MAX_IMAGE).contains(&request.size) || request.name.is_empty() || request.version == u32::MAX {
+        return Err(Error::ManifestInvalid);
+    }
+    let wanted = Wanted {
+        uuid: request.uuid,
+        name: request.name,
+        version: request.version,
+        digest: request.plaintext_sha256,
+        nonce: request.nonce,
+        tag: request.tag,
+        class_key: request.class_key,
+    };
+    start(tee, wanted, Source::Policy, request.size)
+}
+
+fn start<T: Tee>(tee: &mut T, wanted: Wanted, source: Source, size: u32) -> Result<Install<T>, Error> {
+    check_allowed(tee, &wanted, &source)?;
+    class_key(tee, &wanted.class_key)?;
+    if size > tee.platform().max_image {
+        return Err(Error::OutOfMemory);
+    }
     tee.acquire(Slot::Install)?;
-    match tee.map(terms.size as usize) {
-        Ok(buffer) => Ok(Install { publisher, payload, buffer, received: 0, hash: Sha256::new() }),
+    match tee.map(size as usize) {
+        Ok(buffer) => Ok(Install { wanted, source, buffer, received: 0, hash: Sha256::new() }),
         Err(error) => {
             tee.release(Slot::Install);
             Err(error)
@@ -75,7 +122,7 @@ pub fn chunk<T: Tee>(
 
 /// Verifies, decrypts, installs. The install is over afterwards, whatever comes out.
 pub fn finish<T: Tee>(tee: &mut T, mut install: Install<T>) -> Result<InstallReply, Error> {
-    let result = open_image(tee, &mut install).and_then(|terms| commit(tee, &mut install, &terms));
+    let result = open_image(tee, &mut install).and_then(|contents| commit(tee, &mut install, contents));
     abort(tee, install);
     result
 }
@@ -86,102 +133,142 @@ pub fn abort<T: Tee>(tee: &mut T, install: Install<T>) {
     tee.release(Slot::Install);
 }
 
-/// Turns the ciphertext in the buffer into the verified image.
-fn open_image<T: Tee>(tee: &mut T, install: &mut Install<T>) -> Result<Terms, Error> {
-    if install.received != install.buffer.len() {
+/// Turns the ciphertext in the buffer into the verified image; returns the digest of what OP-TEE will hold of it.
+fn open_image<T: Tee>(tee: &mut T, install: &mut Install<T>) -> Result<Bytes<32>, Error> {
+    let Install { wanted, source, buffer, received, hash } = install;
+    if *received != buffer.len() {
         return Err(Error::Incomplete);
     }
-    let parsed = parse(&install.payload, &install.publisher)?;
-    let terms = &parsed.manifest.terms;
-    if install.hash.finalize_reset().as_slice() != terms.ciphertext_sha256.as_ref() {
-        return Err(Error::CiphertextDigest);
-    }
-    let content_key = content_key(tee, &parsed)?;
-    seal::decrypt_image(&content_key, terms, &mut install.buffer)?;
-    if Sha256::digest(&*install.buffer).as_slice() != terms.plaintext_sha256.as_ref() {
+    let content_key = content_key(tee, wanted, source, hash)?;
+    seal::decrypt_image(&content_key, &wanted.nonce, &wanted.tag, buffer)?;
+    if Sha256::digest(&**buffer).as_slice() != wanted.digest.as_ref() {
         return Err(Error::PlaintextDigest);
     }
-    image::check(&install.buffer, terms)?;
-    Ok(parsed.manifest.terms)
+    let contents = image::check(buffer, &wanted.uuid, wanted.version)?;
+    Ok(Bytes(Sha256::digest(contents).into()))
 }
 
-fn content_key<T: Tee>(tee: &mut T, parsed: &Parsed<'_>) -> Result<Secret<32>, Error> {
-    let keys: KeysRecord = load(tee)?;
-    let class_key = keys.find(&parsed.manifest.terms.class_key)?;
-    seal::unwrap_content_key(class_key, parsed)
+/// The key of the image, once the ciphertext is what the publisher signed.
+fn content_key<T: Tee>(
+    tee: &mut T,
+    wanted: &Wanted,
+    source: &Source,
+    ciphertext: &mut Sha256,
+) -> Result<Secret<32>, Error> {
+    let Source::Publisher(publisher, payload) = source else {
+        return class_key(tee, &wanted.class_key);
+    };
+    let parsed = parse(payload, publisher)?;
+    if ciphertext.finalize_reset().as_slice() != parsed.manifest.terms.ciphertext_sha256.as_ref() {
+        return Err(Error::CiphertextDigest);
+    }
+    seal::unwrap_content_key(&class_key(tee, &wanted.class_key)?, &parsed)
+}
+
+fn class_key<T: Tee>(tee: &mut T, key: &KeyRef) -> Result<Secret<32>, Error> {
+    let device: DeviceRecord = load(tee)?;
+    device.owner()?.revoked.check_class_key(key)?;
+    load::<KeysRecord, T>(tee)?.find(key).cloned()
 }
 
 /// Hands the image to OP-TEE between an intent and the final record.
-fn commit<T: Tee>(tee: &mut T, install: &mut Install<T>, terms: &Terms) -> Result<InstallReply, Error> {
+fn commit<T: Tee>(tee: &mut T, install: &mut Install<T>, contents: Bytes<32>) -> Result<InstallReply, Error> {
+    let Install { wanted: Wanted { uuid, name, version, digest, .. }, source, buffer, .. } = install;
+    let (uuid, name, version, digest) = (*uuid, *name, *version, *digest);
     exclusively(tee, |tee| {
-        check_allowed(tee, terms, &install.publisher)?;
+        check_allowed(tee, &install.wanted, source)?;
         let mut record: EnclavesRecord = load(tee)?;
-        let enclave = record.find_or_add(terms.uuid, &terms.name)?;
-        let before =
-            enclave.intent.replace(Intent { version: terms.version, digest: terms.plaintext_sha256 });
+        let enclave = record.find_or_add(uuid, &name)?;
+        settle::resolve(tee, enclave)?;
+        let next = Installed { version, digest, publisher: source.publisher() };
+        enclave.intent = Some(Intent::Install { next, name, contents });
+        if version > enclave.floor {
+            log::accept(tee, [Event::Installed { uuid, version, digest }])?;
+        } else {
+            log::observe(tee, Event::Reinstalled { uuid, version }, 1)?;
+        }
         store(tee, &record)?;
-        let outcome = tee.install(&mut install.buffer);
-        let enclave = record.find_or_add(terms.uuid, &terms.name)?;
+        let outcome = tee.install(buffer);
+        let enclave = record.find_or_add(uuid, &name)?;
         match outcome {
-            Ok(()) => settle(tee, enclave, terms),
-            // Refused before OP-TEE touched what is installed.
-            Err(Error::ImageRefused) => enclave.intent = before,
-            // Nobody knows: the intent stays until an install succeeds.
-            Err(_) => {}
+            Ok(()) => settle::finish(tee, enclave),
+            // OP-TEE says which of the two it holds.
+            Err(_) => settle::resolve(tee, enclave)?,
         }
         record.forget_unused();
         store(tee, &record)?;
-        outcome.map(|()| InstallReply { uuid: terms.uuid, version: terms.version })
+        outcome.map(|()| InstallReply { uuid, version })
     })
-}
-
-/// Makes the new version the installed one. A new publisher inherits no sealed data.
-fn settle<T: Tee>(tee: &mut T, enclave: &mut EnclaveRecord, terms: &Terms) {
-    let sealing_key = match enclave.installed.take() {
-        Some(old) if old.publisher == terms.publisher => old.sealing_key,
-        _ => fresh_key(tee),
-    };
-    enclave.name = terms.name.clone();
-    enclave.floor = enclave.floor.max(terms.version);
-    enclave.intent = None;
-    enclave.installed = Some(Installed {
-        version: terms.version,
-        digest: terms.plaintext_sha256,
-        publisher: terms.publisher,
-        sealing_key,
-    });
-}
-
-fn fresh_key<T: Tee>(tee: &mut T) -> Secret<32> {
-    let mut key = Secret::zero();
-    tee.random(key.expose_mut());
-    key
 }
 
 /// A manifest that keeps its own rules; its signature was checked before.
 fn parse<'a>(payload: &'a [u8], publisher: &PublicKey) -> Result<Parsed<'a>, Error> {
     let parsed = manifest::parse(payload)?;
-    let Manifest { terms, .. } = &parsed.manifest;
+    let terms = &parsed.manifest.terms;
     let consistent = terms.publisher == publisher.id()
         && parsed.header.sequence == u64::from(terms.version)
+        && terms.version != u32::MAX
         && (1..=MAX_IMAGE).contains(&terms.size)
         && !terms.name.is_empty();
     if consistent { Ok(parsed) } else { Err(Error::ManifestInvalid) }
 }
 
-/// Whether the device, as it is now, takes this version of this enclave from this publisher.
-fn check_allowed<T: Tee>(tee: &mut T, terms: &Terms, publisher: &PublicKey) -> Result<(), Error> {
-    reserved::check(&terms.uuid)?;
-    let device: DeviceRecord = load(tee)?;
-    authority::may_publish(device.owner()?, publisher, &terms.uuid)?;
+fn check_firmware<T: Tee>(tee: &T, min_optee: Version, min_ta: Version) -> Result<(), Error> {
     let platform = tee.platform();
-    if platform.optee_version < terms.min_optee || platform.ta_version < terms.min_ta {
+    if platform.optee_version < min_optee || platform.ta_version < min_ta {
         return Err(Error::FirmwareTooOld);
     }
-    let enclaves: EnclavesRecord = load(tee)?;
-    match enclaves.find(&terms.uuid) {
-        Some(enclave) if terms.version < enclave.floor => Err(Error::VersionRollback),
-        None if enclaves.enclaves.is_full() => Err(Error::LimitReached),
+    Ok(())
+}
+
+/// Whether the device, as it is now, takes this version of this enclave from this source.
+fn check_allowed<T: Tee>(tee: &mut T, wanted: &Wanted, source: &Source) -> Result<(), Error> {
+    reserved::check(&wanted.uuid)?;
+    let device: DeviceRecord = load(tee)?;
+    let owner = device.owner()?;
+    source.check(owner, &wanted.uuid)?;
+    owner.revoked.check_enclave(&wanted.uuid, wanted.version, &source.publisher())?;
+    let record: EnclavesRecord = load(tee)?;
+    let others = record.enclaves.iter().filter(|other| other.uuid != wanted.uuid);
+    if others.filter(|other| other.installed.is_some()).count() >= owner.policy.max_enclaves.into() {
+        return Err(Error::LimitReached);
+    }
+    match record.find(&wanted.uuid) {
+        Some(enclave) if wanted.version < enclave.floor => Err(Error::VersionRollback),
+        None if record.enclaves.is_full() => Err(Error::LimitReached),
         _ => Ok(()),
+    }
+}
+
+impl Wanted {
+    fn of(terms: &Terms) -> Self {
+        Self {
+            uuid: terms.uuid,
+            name: terms.name,
+            version: terms.version,
+            digest: terms.plaintext_sha256,
+            nonce: terms.nonce,
+            tag: terms.tag,
+            class_key: terms.class_key,
+        }
+    }
+}
+
+impl Source {
+    /// Whether the owner accepts it for this UUID.
+    fn check(&self, owner: &Owner, uuid: &Uuid) -> Result<(), Error> {
+        match self {
+            Self::Publisher(key, _) => authority::may_publish(owner, key, uuid),
+            Self::Policy if owner.policy.legacy.contains(uuid) => Ok(()),
+            Self::Policy => Err(Error::NotAuthorised),
+        }
+    }
+
+    /// The publisher's id; zero where there is none.
+    fn publisher(&self) -> KeyId {
+        match self {
+            Self::Publisher(key, _) => key.id(),
+            Self::Policy => KeyId::default(),
+        }
     }
 }

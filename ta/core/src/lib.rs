@@ -5,11 +5,12 @@
 //! it holds each call against the command table and passes it on:
 //!
 //! - `authority`: who may say what; turns envelopes into proof that a check was made
-//! - `provision`: owner, delegations
+//! - `ownership`: the device's life, from blank to decommissioned; `delegation`: roles, policy, revocation
 //! - `class_keys`: import of class keys
-//! - `install`: from ciphertext to an installed enclave
-//! - `enclaves`: what is installed, launch
-//! - `records`: what is stored, and how it changes
+//! - `install`: from ciphertext to an installed enclave; `settle`: as one change of two stores
+//! - `enclaves`: what is installed, launch, removal; `ticket`, `callbacks`: what a launched enclave may ask
+//! - `log`: the activity log; `evidence`: what the attestation key signs; `csr`: what the factory certifies
+//! - `records`, `revocations`: what is stored, and how it changes
 #![no_std]
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -21,20 +22,30 @@
 extern crate std;
 
 mod authority;
+mod callbacks;
 mod class_keys;
+mod csr;
+mod delegation;
+mod der;
 mod enclaves;
+mod evidence;
 #[cfg(feature = "fake")]
 pub mod fake;
+mod identity;
 mod image;
 mod info;
 mod install;
-mod provision;
+mod log;
+mod ownership;
 mod records;
 mod reserved;
+mod revocations;
 mod seal;
 mod session;
+mod settle;
 mod spki;
 mod tee;
+mod ticket;
 
 pub use session::Session;
-pub use tee::{DevicePublicKey, Platform, Record, Slot, Tee, Untrusted};
+pub use tee::{DevicePublicKey, Held, Moment, Platform, Record, Slot, Tee, Untrusted};

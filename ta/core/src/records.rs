@@ -1,24 +1,29 @@
 //! What the TA stores, and the only ways it changes.
 //!
-//! Three records, each replaced as a whole: a power cut leaves the old one or the new one (INV-6).
+//! A few records, each replaced as a whole: a power cut leaves the old one or the new one (INV-6).
 //! Changes go through [`update`], which holds the writer slot from reading to writing, so two
 //! sessions cannot undo each other. Readers need no slot.
 
-use heapless::Vec;
+use arrayvec::ArrayVec;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use trustbox_api::command::Lifecycle;
 use trustbox_api::key::{KeyId, KeyRef, Name, PublicKey, Uuid};
-use trustbox_api::limits::{MAX_CLASS_KEYS, MAX_ENCLAVES, MAX_NONCES, MAX_PUBLISHERS, MAX_RELEASERS};
-use trustbox_api::message::Nonce;
-use trustbox_api::statement::{Publisher, Releaser};
+use trustbox_api::limits::{
+    MAX_CLASS_KEYS, MAX_COUNTERS, MAX_ENCLAVES, MAX_NONCES, MAX_OBSERVATIONS, MAX_PUBLISHERS, MAX_RELEASERS,
+    MAX_REVOKERS,
+};
+use trustbox_api::log::{Observation, Ring};
+use trustbox_api::message::{Nonce, Purpose};
+use trustbox_api::statement::{Policy, Publisher, Releaser};
 use trustbox_api::{Bytes, Error, Secret, wire};
 use zeroize::Zeroizing;
 
+use crate::revocations::Revocations;
 use crate::tee::{Record, Slot, Tee};
 
 /// Bytes of the largest record.
-const MAX_RECORD: usize = 6 * 1024;
+const MAX_RECORD: usize = 10 * 1024;
 
 /// A record, tied to where it is stored.
 pub trait Stored: Serialize + DeserializeOwned + Default {
@@ -26,37 +31,78 @@ pub trait Stored: Serialize + DeserializeOwned + Default {
     const RECORD: Record;
 }
 
-/// Owner and delegations.
+/// Lifecycle, owner and delegations.
 #[derive(Default, Serialize, Deserialize)]
 pub struct DeviceRecord {
-    /// Nonce outstanding for pinning an owner.
-    pub challenge: Option<Nonce>,
+    /// Where the device stands.
+    pub lifecycle: Lifecycle,
+    /// Decommissioned, and everything that had to go is gone.
+    pub erased: bool,
+    /// Nonce outstanding for a statement that changes the device's life.
+    pub challenge: Option<Challenge>,
     /// The owner, once pinned.
     pub owner: Option<Owner>,
 }
 
-/// A pinned owner and what it delegated.
+/// An outstanding nonce and what it is good for.
+#[derive(PartialEq, Eq, Serialize, Deserialize)]
+pub struct Challenge {
+    /// What it is good for.
+    pub purpose: Purpose,
+    /// The nonce.
+    pub nonce: Nonce,
+}
+
+/// A pinned owner and what it said.
 #[derive(Serialize, Deserialize)]
 pub struct Owner {
     /// The owner root.
     pub root: PublicKey,
-    /// Highest sequence accepted of kind `Publisher`.
-    pub publisher_sequence: u64,
-    /// Highest sequence accepted of kind `Releaser`.
-    pub releaser_sequence: u64,
+    /// The newest statement of each kind.
+    pub newest: Newest,
     /// Who may publish what.
-    pub publishers: Vec<Publisher, MAX_PUBLISHERS>,
+    pub publishers: ArrayVec<Publisher, MAX_PUBLISHERS>,
     /// Who may release which class keys.
-    pub releasers: Vec<Releaser, MAX_RELEASERS>,
+    pub releasers: ArrayVec<Releaser, MAX_RELEASERS>,
+    /// Who may revoke.
+    pub revokers: ArrayVec<PublicKey, MAX_REVOKERS>,
+    /// What was revoked.
+    pub revoked: Revocations,
+    /// What is allowed.
+    pub policy: Policy,
+}
+
+/// The newest statement of each kind whose sequence rises.
+#[derive(Default, Serialize, Deserialize)]
+pub struct Newest {
+    /// Of kind `Publisher`.
+    pub publisher: Seen,
+    /// Of kind `Releaser`.
+    pub releaser: Seen,
+    /// Of kind `Revoker`.
+    pub revoker: Seen,
+    /// Of kind `Policy`.
+    pub policy: Seen,
+    /// Of kind `Revocation`.
+    pub revocation: Seen,
+}
+
+/// A statement that was accepted.
+#[derive(Default, Serialize, Deserialize)]
+pub struct Seen {
+    /// Its sequence.
+    pub sequence: u64,
+    /// What was signed.
+    pub digest: Bytes<32>,
 }
 
 /// Class keys, and the nonces under which they are imported.
 #[derive(Default, Serialize, Deserialize)]
 pub struct KeysRecord {
     /// Outstanding nonces, oldest first.
-    pub nonces: Vec<Nonce, MAX_NONCES>,
+    pub nonces: ArrayVec<Nonce, MAX_NONCES>,
     /// The keys.
-    pub keys: Vec<ClassKey, MAX_CLASS_KEYS>,
+    pub keys: ArrayVec<ClassKey, MAX_CLASS_KEYS>,
 }
 
 /// A class key.
@@ -72,7 +118,7 @@ pub struct ClassKey {
 #[derive(Default, Serialize, Deserialize)]
 pub struct EnclavesRecord {
     /// One entry per UUID.
-    pub enclaves: Vec<EnclaveRecord, MAX_ENCLAVES>,
+    pub enclaves: ArrayVec<EnclaveRecord, MAX_ENCLAVES>,
 }
 
 /// One enclave: version floor and installed state in one place.
@@ -86,12 +132,14 @@ pub struct EnclaveRecord {
     pub floor: u32,
     /// What is installed.
     pub installed: Option<Installed>,
-    /// An install whose image may or may not have reached OP-TEE.
+    /// What belongs to one publisher of it, across upgrades and until erased.
+    pub holdings: Option<Holdings>,
+    /// A change that may or may not have reached OP-TEE.
     pub intent: Option<Intent>,
 }
 
 /// An installed enclave.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 pub struct Installed {
     /// Its version.
     pub version: u32,
@@ -99,17 +147,49 @@ pub struct Installed {
     pub digest: Bytes<32>,
     /// Who signed its manifest.
     pub publisher: KeyId,
-    /// Key of its sealed data; kept across upgrades by the same publisher.
+}
+
+/// What an enclave keeps outside itself.
+#[derive(Serialize, Deserialize)]
+pub struct Holdings {
+    /// Whose they are.
+    pub publisher: KeyId,
+    /// Key of its sealed data.
     pub sealing_key: Secret<32>,
+    /// Its monotonic counters.
+    pub counters: [u64; MAX_COUNTERS],
 }
 
 /// A change under way.
 #[derive(Clone, Copy, Serialize, Deserialize)]
-pub struct Intent {
-    /// The version to come.
-    pub version: u32,
-    /// SHA-256 of the image to come.
-    pub digest: Bytes<32>,
+pub enum Intent {
+    /// An install.
+    Install {
+        /// What is installed afterwards.
+        next: Installed,
+        /// Its display name.
+        name: Name,
+        /// SHA-256 of what OP-TEE holds afterwards.
+        contents: Bytes<32>,
+    },
+    /// A removal.
+    Uninstall {
+        /// Holdings go too.
+        erase: bool,
+    },
+}
+
+/// The activity log.
+#[derive(Default, Serialize, Deserialize)]
+pub struct LogRecord {
+    /// The boot of the last entry.
+    pub boot: Bytes<16>,
+    /// Boots that had an entry.
+    pub boots: u32,
+    /// One for each channel.
+    pub rings: [Ring; 3],
+    /// Different events of Linux's since boot.
+    pub observations: ArrayVec<Observation, MAX_OBSERVATIONS>,
 }
 
 impl Stored for DeviceRecord {
@@ -124,18 +204,28 @@ impl Stored for EnclavesRecord {
     const RECORD: Record = Record::Enclaves;
 }
 
-impl DeviceRecord {
-    /// Where the device stands.
-    pub fn lifecycle(&self) -> Lifecycle {
-        match self.owner {
-            None => Lifecycle::Blank,
-            Some(_) => Lifecycle::Provisioned,
-        }
-    }
+impl Stored for LogRecord {
+    const RECORD: Record = Record::Log;
+}
 
-    /// The owner; the command table has refused blank devices before.
+impl DeviceRecord {
+    /// The owner; the command table has refused devices without one before.
     pub fn owner(&self) -> Result<&Owner, Error> {
         self.owner.as_ref().ok_or(Error::WrongLifecycle)
+    }
+
+    /// The owner, to change what it said.
+    pub fn owner_mut(&mut self) -> Result<&mut Owner, Error> {
+        self.owner.as_mut().ok_or(Error::WrongLifecycle)
+    }
+
+    /// Uses up the outstanding nonce, which must be this one for this purpose.
+    pub fn use_up(&mut self, purpose: Purpose, nonce: Nonce) -> Result<(), Error> {
+        if self.challenge.take() == Some(Challenge { purpose, nonce }) {
+            Ok(())
+        } else {
+            Err(Error::NonceUnknown)
+        }
     }
 }
 
@@ -152,27 +242,34 @@ impl EnclavesRecord {
         self.enclaves.iter().find(|enclave| enclave.uuid == *uuid)
     }
 
+    /// The entry of an enclave, to change it.
+    pub fn find_mut(&mut self, uuid: &Uuid) -> Option<&mut EnclaveRecord> {
+        self.enclaves.iter_mut().find(|enclave| enclave.uuid == *uuid)
+    }
+
     /// The entry of an enclave, made where there is none.
     pub fn find_or_add(&mut self, uuid: Uuid, name: &Name) -> Result<&mut EnclaveRecord, Error> {
-        let index = match self.enclaves.iter().position(|enclave| enclave.uuid == uuid) {
-            Some(index) => index,
-            None => {
-                let new = EnclaveRecord { uuid, name: name.clone(), floor: 0, installed: None, intent: None };
-                self.enclaves.push(new).map_err(|_| Error::LimitReached)?;
-                self.enclaves.len() - 1
-            }
-        };
-        self.enclaves.get_mut(index).ok_or(Error::Internal)
+        if self.find(&uuid).is_none() {
+            let new =
+                EnclaveRecord { uuid, name: *name, floor: 0, installed: None, holdings: None, intent: None };
+            self.enclaves.try_push(new).map_err(|_| Error::LimitReached)?;
+        }
+        self.find_mut(&uuid).ok_or(Error::Internal)
     }
 
     /// Drops entries that say nothing.
     pub fn forget_unused(&mut self) {
-        self.enclaves
-            .retain(|enclave| enclave.installed.is_some() || enclave.intent.is_some() || enclave.floor > 0);
+        self.enclaves.retain(|enclave| {
+            enclave.installed.is_some()
+                || enclave.holdings.is_some()
+                || enclave.intent.is_some()
+                || enclave.floor > 0
+        });
     }
 }
 
 /// Reads a record; a device that never wrote it has the default.
+#[inline(never)]
 pub fn load<R: Stored, T: Tee>(tee: &mut T) -> Result<R, Error> {
     let mut buffer = Zeroizing::new([0; MAX_RECORD]);
     let Some(length) = tee.read(R::RECORD, buffer.as_mut_slice())? else {
@@ -207,6 +304,7 @@ pub fn exclusively<T: Tee, A>(
 }
 
 /// Replaces a record; only from within [`exclusively`].
+#[inline(never)]
 pub fn store<R: Stored, T: Tee>(tee: &mut T, record: &R) -> Result<(), Error> {
     let mut buffer = Zeroizing::new([0; MAX_RECORD]);
     let content = wire::encode(record, buffer.as_mut_slice()).map_err(|_| Error::LimitReached)?;

@@ -1,41 +1,95 @@
 //! One session to the TA: holds a call against the command table, then passes it on.
 
+use arrayvec::ArrayVec;
 use serde::Serialize;
-use trustbox_api::command::{Command, Rule, SessionState, Shape};
-use trustbox_api::limits::{MAX_REQUEST, MAX_SESSIONS};
+use trustbox_api::command::{Caller, Command, Lifecycle, Rule, SessionState, Shape};
+use trustbox_api::evidence::Evidence;
+use trustbox_api::launch::Identity;
+use trustbox_api::limits::{MAX_ENCLAVE_SESSIONS, MAX_REQUEST, MAX_SESSIONS};
+use trustbox_api::log::Event;
 use trustbox_api::message::OpenRequest;
 use trustbox_api::{Error, wire};
 
 use crate::install::{self, Install};
-use crate::records::{DeviceRecord, load};
+use crate::records::{DeviceRecord, exclusively, load};
 use crate::tee::{Slot, Tee, Untrusted};
-use crate::{class_keys, enclaves, info, provision};
+use crate::{callbacks, class_keys, csr, delegation, enclaves, evidence, info, log, ownership, ticket};
+
+/// Different refusals of one session that are counted.
+const MAX_REFUSALS: usize = 8;
 
 /// A session, from open to close.
 pub struct Session<T: Tee> {
     tee: T,
     slot: Slot,
+    caller: Caller,
     activity: Activity<T>,
+    /// Refusals that the log shall count, and how many of them it does not know yet.
+    refusals: ArrayVec<(Error, u32), MAX_REFUSALS>,
 }
 
 #[expect(clippy::large_enum_variant, reason = "one per session, and the TA has no heap to spare")]
 enum Activity<T: Tee> {
     Idle,
     Installing(Install<T>),
-    EnclaveOpen(T::Enclave),
+    EnclaveOpen(T::Enclave, Identity),
 }
 
 impl<T: Tee> Session<T> {
     /// Opens a session, if the device has one left.
     pub fn open(mut tee: T) -> Result<Self, Error> {
-        let slot = take_session_slot(&mut tee)?;
-        Ok(Self { tee, slot, activity: Activity::Idle })
+        let (caller, slots): (_, fn(u8) -> Slot) = match tee.caller()? {
+            None => (Caller::NormalWorld, Slot::Session),
+            Some(_) => (Caller::Enclave, Slot::EnclaveSession),
+        };
+        let count = if caller == Caller::Enclave { MAX_ENCLAVE_SESSIONS } else { MAX_SESSIONS };
+        let slot = take_slot(&mut tee, (0..count as u8).map(slots))?;
+        Ok(Self { tee, slot, caller, activity: Activity::Idle, refusals: ArrayVec::new() })
     }
 
     /// Carries out a command of shape `Message` or `MessageWithData`; returns the bytes of the reply.
     ///
     /// `request` is a private copy, `data` a claim about the bulk parameter.
     pub fn handle(
+        &mut self,
+        command: u32,
+        request: &[u8],
+        data: &dyn Untrusted,
+        reply: &mut [u8],
+    ) -> Result<usize, Error> {
+        let result = self.admit_and_dispatch(command, request, data, reply);
+        self.remember_refusal(&result);
+        result
+    }
+
+    /// The open enclave, to which the caller forwards an invocation. What was revoked meanwhile ends here.
+    pub fn enclave(&mut self) -> Result<&mut T::Enclave, Error> {
+        let allowed = self.check_enclave();
+        self.remember_refusal(&allowed);
+        if allowed == Err(Error::Revoked) {
+            self.activity = Activity::Idle;
+        }
+        allowed?;
+        match &mut self.activity {
+            Activity::EnclaveOpen(enclave, _) => Ok(enclave),
+            _ => Err(Error::WrongSequence),
+        }
+    }
+
+    /// Forgets an enclave that panicked.
+    pub fn enclave_died(&mut self) {
+        self.activity = Activity::Idle;
+    }
+
+    fn check_enclave(&mut self) -> Result<(), Error> {
+        let device = self.admit(Command::InvokeEnclave.its_rule()?)?;
+        match &self.activity {
+            Activity::EnclaveOpen(_, identity) => ticket::check_not_revoked(&device, identity),
+            _ => Err(Error::WrongSequence),
+        }
+    }
+
+    fn admit_and_dispatch(
         &mut self,
         command: u32,
         request: &[u8],
@@ -53,38 +107,46 @@ impl<T: Tee> Session<T> {
         self.dispatch(rule.command, request, data, reply)
     }
 
-    /// The open enclave, to which the caller forwards an invocation.
-    pub fn enclave(&mut self) -> Result<&mut T::Enclave, Error> {
-        let rule = Command::rule(Command::InvokeEnclave as u32).ok_or(Error::Internal)?;
-        self.admit(rule)?;
-        match &mut self.activity {
-            Activity::EnclaveOpen(enclave) => Ok(enclave),
-            _ => Err(Error::WrongSequence),
-        }
-    }
-
-    /// Forgets an enclave that panicked.
-    pub fn enclave_died(&mut self) {
-        self.activity = Activity::Idle;
-    }
-
-    /// Refuses what the command table does not allow.
-    fn admit(&mut self, rule: &Rule) -> Result<(), Error> {
-        if !rule.caller.contains(&self.tee.caller()?) {
+    /// Refuses what the command table does not allow. Finishes an erasure that was cut short before anything else.
+    #[inline(never)]
+    fn admit(&mut self, rule: &Rule) -> Result<DeviceRecord, Error> {
+        if !rule.caller.contains(&self.caller) {
             return Err(Error::WrongCaller);
         }
         if !rule.session.contains(&self.state()) {
             return Err(Error::WrongSequence);
         }
-        let lifecycle = load::<DeviceRecord, T>(&mut self.tee)?.lifecycle();
-        if rule.lifecycle.contains(&lifecycle) { Ok(()) } else { Err(Error::WrongLifecycle) }
+        let device: DeviceRecord = load(&mut self.tee)?;
+        if device.lifecycle == Lifecycle::Decommissioned && !device.erased {
+            ownership::erase(&mut self.tee)?;
+        }
+        if rule.lifecycle.contains(&device.lifecycle) { Ok(device) } else { Err(Error::WrongLifecycle) }
+    }
+
+    /// The first of its kind goes to the log at once, the others when the session ends: nobody floods it.
+    fn remember_refusal<A>(&mut self, result: &Result<A, Error>) {
+        let Err(error) = result else { return };
+        if !log::is_evidence(*error) {
+            return;
+        }
+        if let Some((_, count)) = self.refusals.iter_mut().find(|(known, _)| known == error) {
+            *count = count.saturating_add(1);
+        } else if self.refusals.try_push((*error, 0)).is_ok() {
+            self.log_refusal(*error, 1);
+        }
+    }
+
+    /// A refusal stands whether or not it can be written down.
+    fn log_refusal(&mut self, error: Error, count: u32) {
+        let event = Event::Refused(error as u8);
+        let _ = exclusively(&mut self.tee, |tee| log::observe(tee, event, count));
     }
 
     fn state(&self) -> SessionState {
         match self.activity {
             Activity::Idle => SessionState::Idle,
             Activity::Installing(_) => SessionState::Installing,
-            Activity::EnclaveOpen(_) => SessionState::EnclaveOpen,
+            Activity::EnclaveOpen(..) => SessionState::EnclaveOpen,
         }
     }
 
@@ -98,32 +160,48 @@ impl<T: Tee> Session<T> {
         let tee = &mut self.tee;
         match command {
             Command::Info => empty(request).and_then(|()| answer(&info::info(tee)?, reply)),
-            Command::Challenge => answer(&provision::challenge(tee, wire::decode(request)?)?, reply),
-            Command::Provision => done(provision::provision(tee, request)),
-            Command::DeviceKey => empty(request).and_then(|()| self.device_key(reply)),
-            Command::Authorise => done(provision::authorise(tee, request)),
+            Command::Challenge => answer(&ownership::challenge(tee, wire::decode(request)?)?, reply),
+            Command::Provision => done(ownership::provision(tee, request)),
+            Command::Lock => done(ownership::lock(tee, request)),
+            Command::RotateRoot => done(ownership::rotate_root(tee, request)),
+            Command::Decommission => done(ownership::decommission(tee, request)),
+            Command::DeviceKey => {
+                empty(request).and_then(|()| copy(info::device_key(tee)?.as_bytes(), reply))
+            }
+            Command::Csr => copy(&csr::request(tee, wire::decode(request)?)?, reply),
+            Command::Authorise => done(delegation::authorise(tee, request)),
+            Command::Revoke => done(delegation::revoke(tee, request)),
             Command::ImportKey => done(class_keys::import(tee, request)),
-            Command::InstallBegin => done(self.install_begin(request)),
+            Command::DestroyKey => done(class_keys::destroy(tee, &wire::decode(request)?)),
+            Command::InstallBegin => done(install::begin(tee, request).map(|i| self.start(i))),
+            Command::InstallLegacy => {
+                done(install::begin_legacy(tee, &wire::decode(request)?).map(|i| self.start(i)))
+            }
             Command::InstallChunk => done(self.install_chunk(request, data)),
             Command::InstallFinish => empty(request).and_then(|()| self.install_finish(reply)),
             Command::InstallAbort => done(empty(request).and_then(|()| self.install_abort())),
             Command::List => empty(request).and_then(|()| answer(&enclaves::list(tee)?, reply)),
+            Command::Uninstall => done(enclaves::uninstall(tee, wire::decode(request)?)),
             Command::OpenEnclave => done(self.open_enclave(request)),
             Command::InvokeEnclave => Err(Error::BadParameters),
             Command::CloseEnclave => done(empty(request).map(|()| self.activity = Activity::Idle)),
+            Command::Log => answer(&log::read(tee, wire::decode(request)?)?, reply),
+            Command::LogHead => {
+                let head = log::head(tee, wire::decode(request)?)?;
+                evidence::sign(tee, &Evidence::LogHead(head), reply)
+            }
+            Command::EnclaveReport => {
+                let report = callbacks::report(tee, wire::decode(request)?)?;
+                evidence::sign(tee, &report, reply)
+            }
+            Command::EnclaveCounter => answer(&callbacks::counter(tee, wire::decode(request)?)?, reply),
+            Command::EnclaveNote => done(callbacks::note(tee, wire::decode(request)?)),
+            Command::EnclaveKey => answer(&callbacks::key(tee, &wire::decode(request)?)?, reply),
         }
     }
 
-    fn device_key(&mut self, reply: &mut [u8]) -> Result<usize, Error> {
-        let spki = info::device_key(&mut self.tee)?;
-        let room = reply.get_mut(..spki.as_bytes().len()).ok_or(Error::ShortBuffer)?;
-        room.copy_from_slice(spki.as_bytes());
-        Ok(room.len())
-    }
-
-    fn install_begin(&mut self, request: &[u8]) -> Result<(), Error> {
-        self.activity = Activity::Installing(install::begin(&mut self.tee, request)?);
-        Ok(())
+    fn start(&mut self, install: Install<T>) {
+        self.activity = Activity::Installing(install);
     }
 
     fn install_chunk(&mut self, request: &[u8], data: &dyn Untrusted) -> Result<(), Error> {
@@ -153,7 +231,8 @@ impl<T: Tee> Session<T> {
 
     fn open_enclave(&mut self, request: &[u8]) -> Result<(), Error> {
         let OpenRequest { uuid } = wire::decode(request)?;
-        self.activity = Activity::EnclaveOpen(enclaves::open(&mut self.tee, &uuid)?);
+        let (enclave, identity) = enclaves::open(&mut self.tee, &uuid)?;
+        self.activity = Activity::EnclaveOpen(enclave, identity);
         Ok(())
     }
 }
@@ -163,19 +242,29 @@ impl<T: Tee> Drop for Session<T> {
         if let Ok(install) = self.take_install() {
             install::abort(&mut self.tee, install);
         }
+        for (error, count) in core::mem::take(&mut self.refusals) {
+            if count > 0 {
+                self.log_refusal(error, count);
+            }
+        }
         self.tee.release(self.slot);
     }
 }
 
-fn take_session_slot<T: Tee>(tee: &mut T) -> Result<Slot, Error> {
-    for number in 0..MAX_SESSIONS as u8 {
-        match tee.acquire(Slot::Session(number)) {
-            Ok(()) => return Ok(Slot::Session(number)),
+fn take_slot<T: Tee>(tee: &mut T, slots: impl Iterator<Item = Slot>) -> Result<Slot, Error> {
+    for slot in slots {
+        match tee.acquire(slot) {
+            Ok(()) => return Ok(slot),
             Err(Error::Busy) => {}
             Err(error) => return Err(error),
         }
     }
     Err(Error::LimitReached)
+}
+
+fn copy(bytes: &[u8], reply: &mut [u8]) -> Result<usize, Error> {
+    reply.get_mut(..bytes.len()).ok_or(Error::ShortBuffer)?.copy_from_slice(bytes);
+    Ok(bytes.len())
 }
 
 fn answer<M: Serialize>(message: &M, reply: &mut [u8]) -> Result<usize, Error> {

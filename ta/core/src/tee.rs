@@ -5,8 +5,8 @@
 
 use core::ops::DerefMut;
 
-use trustbox_api::command::Caller;
-use trustbox_api::key::{DeviceId, KeyId, PublicKey, Uuid};
+use arrayvec::ArrayVec;
+use trustbox_api::key::{KeyId, PublicKey, Uuid};
 use trustbox_api::launch::Launch;
 use trustbox_api::message::{Huk, Profile, RollbackProtection, Version};
 use trustbox_api::{Bytes, Error, Secret};
@@ -26,6 +26,26 @@ pub struct Platform {
     pub ta_version: Version,
     /// SHA-256 of the provisioning authority's SubjectPublicKeyInfo, compiled in.
     pub provisioning_authority: KeyId,
+    /// Bytes of the largest image that there is secure memory for.
+    pub max_image: u32,
+}
+
+/// When it is, as far as the TEE knows without asking anybody.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// Random, drawn anew by every boot.
+    pub boot: Bytes<16>,
+    /// Seconds since then.
+    pub uptime: u32,
+}
+
+/// What OP-TEE holds under a UUID.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Held {
+    /// Version in the signed header it came with.
+    pub version: u32,
+    /// SHA-256 of what followed that header.
+    pub contents: Bytes<32>,
 }
 
 /// A persistent object, replaced as a whole and atomically.
@@ -37,6 +57,8 @@ pub enum Record {
     Keys,
     /// Enclaves: version floors, what is installed, open intents.
     Enclaves,
+    /// The activity log.
+    Log,
 }
 
 /// Something only one session may hold; freed by the TEE when the session dies.
@@ -46,16 +68,18 @@ pub enum Slot {
     Writer,
     /// Installing. Held from begin to finish or abort.
     Install,
-    /// Being one of the sessions of the device.
+    /// Being one of the sessions from the normal world.
     Session(u8),
+    /// Being one of the sessions from enclaves.
+    EnclaveSession(u8),
 }
 
 /// The device's RSA public key, big-endian.
 pub struct DevicePublicKey {
     /// Modulus, at most 4096 bits.
-    pub modulus: heapless::Vec<u8, 512>,
+    pub modulus: ArrayVec<u8, 512>,
     /// Public exponent.
-    pub exponent: heapless::Vec<u8, 8>,
+    pub exponent: ArrayVec<u8, 8>,
 }
 
 /// Bytes in memory that somebody else may change at any time: a claim, not data.
@@ -83,10 +107,12 @@ pub trait Tee {
 
     /// What the firmware says of itself.
     fn platform(&self) -> Platform;
-    /// Identity derived from the hardware unique key.
-    fn device_id(&mut self) -> Result<DeviceId, Error>;
-    /// Who calls.
-    fn caller(&mut self) -> Result<Caller, Error>;
+    /// A key for one purpose, derived from the hardware unique key for this TA alone.
+    fn derive(&mut self, purpose: &[u8]) -> Result<Secret<32>, Error>;
+    /// The trusted application that calls; `None` where the normal world does.
+    fn caller(&mut self) -> Result<Option<Uuid>, Error>;
+    /// When it is.
+    fn now(&mut self) -> Result<Moment, Error>;
     /// Fills `out` from the hardware random generator.
     fn random(&mut self, out: &mut [u8]);
 
@@ -99,10 +125,16 @@ pub trait Tee {
     /// Gives a slot back.
     fn release(&mut self, slot: Slot);
 
-    /// Creates the device key if there is none; its private half never leaves the TEE.
-    fn create_device_key(&mut self) -> Result<(), Error>;
-    /// The public half of the device key.
+    /// Creates the device key and the attestation key where they are missing; their private halves never leave the TEE.
+    fn create_keys(&mut self) -> Result<(), Error>;
+    /// Destroys both; no error where they are gone already.
+    fn destroy_keys(&mut self) -> Result<(), Error>;
+    /// The public half of the device key; `Error::StorageCorrupt` where there is none.
     fn device_public_key(&mut self) -> Result<DevicePublicKey, Error>;
+    /// The public half of the attestation key; `Error::StorageCorrupt` where there is none.
+    fn attestation_public_key(&mut self) -> Result<PublicKey, Error>;
+    /// ECDSA P-256 over a SHA-256 digest, by the attestation key.
+    fn sign_es256(&mut self, digest: &[u8; 32]) -> Result<Bytes<64>, Error>;
     /// RSAES-OAEP with SHA-256 under the device key; `Error::Decryption` for whatever fails.
     fn unwrap_oaep(&mut self, wrapped: &[u8]) -> Result<Secret<32>, Error>;
     /// ECDSA P-256 over a SHA-256 digest; `Error::SignatureInvalid` for whatever fails.
@@ -117,6 +149,10 @@ pub trait Tee {
     fn map(&mut self, size: usize) -> Result<Self::Buffer, Error>;
     /// Installs a signed OP-TEE image; `Error::ImageRefused` where OP-TEE refuses it.
     fn install(&mut self, image: &mut Self::Buffer) -> Result<(), Error>;
+    /// What OP-TEE holds under a UUID.
+    fn held(&mut self, uuid: &Uuid) -> Result<Option<Held>, Error>;
+    /// Removes what OP-TEE holds under a UUID; no error where there is nothing.
+    fn uninstall(&mut self, uuid: &Uuid) -> Result<(), Error>;
     /// Opens a session to an installed enclave.
     fn open_enclave(&mut self, uuid: &Uuid, launch: &Launch) -> Result<Self::Enclave, Error>;
 }

@@ -1,0 +1,79 @@
+//! What enclaves may ask: evidence about themselves, counters, notes in the log, keys.
+//!
+//! Each request brings the ticket of the launch. Whatever is installed under the UUID meanwhile, an instance speaks only as
+//! what it was launched.
+
+use sha2::{Digest, Sha256};
+use trustbox_api::evidence::{Evidence, Report};
+use trustbox_api::launch::{Identity, Ticket};
+use trustbox_api::message::{CounterReply, CounterRequest, KeyReply, KeyRequest, NoteRequest, ReportRequest};
+use trustbox_api::{Error, Secret};
+
+use crate::records::{DeviceRecord, EnclavesRecord, Holdings, load, update};
+use crate::tee::Tee;
+use crate::{identity, log, ticket};
+
+/// Keeps keys of enclaves apart from their sealing key.
+const KEY_DOMAIN: &[u8] = b"TrustBox enclave key\0";
+
+/// What the attestation key is to sign for an enclave.
+pub fn report<T: Tee>(tee: &mut T, request: ReportRequest) -> Result<Evidence, Error> {
+    let enclave = launched_as(tee, &request.ticket)?;
+    let device: DeviceRecord = load(tee)?;
+    Ok(Evidence::Report(Report {
+        device_id: identity::device_id(tee)?,
+        lifecycle: device.lifecycle,
+        profile: tee.platform().profile,
+        enclave,
+        nonce: request.nonce,
+        data: request.data,
+    }))
+}
+
+/// Reads or advances a counter.
+pub fn counter<T: Tee>(tee: &mut T, request: CounterRequest) -> Result<CounterReply, Error> {
+    let enclave = launched_as(tee, &request.ticket)?;
+    let number = usize::from(request.counter);
+    if request.add == 0 {
+        let mut record: EnclavesRecord = load(tee)?;
+        let counters = holdings(&mut record, &enclave)?.counters;
+        return Ok(CounterReply { value: *counters.get(number).ok_or(Error::LimitReached)? });
+    }
+    update(tee, |_, record: &mut EnclavesRecord| {
+        let counter = holdings(record, &enclave)?.counters.get_mut(number).ok_or(Error::LimitReached)?;
+        *counter = counter.checked_add(request.add).ok_or(Error::LimitReached)?;
+        Ok(CounterReply { value: *counter })
+    })
+}
+
+/// Writes a note into the log.
+pub fn note<T: Tee>(tee: &mut T, request: NoteRequest) -> Result<(), Error> {
+    let enclave = launched_as(tee, &request.ticket)?;
+    log::note(tee, enclave.uuid, request.text)
+}
+
+/// Derives a key from the sealing key: the one-step function of NIST SP 800-56C Rev. 2, 4.1, with SHA-256.
+pub fn key<T: Tee>(tee: &mut T, request: &KeyRequest) -> Result<KeyReply, Error> {
+    let enclave = launched_as(tee, &request.ticket)?;
+    let mut record: EnclavesRecord = load(tee)?;
+    let sealing_key = &holdings(&mut record, &enclave)?.sealing_key;
+    let derived = Sha256::new()
+        .chain_update(1_u32.to_be_bytes())
+        .chain_update(sealing_key.expose())
+        .chain_update(KEY_DOMAIN)
+        .chain_update(request.label.as_bytes());
+    Ok(KeyReply { key: Secret::new(derived.finalize().into()) })
+}
+
+fn launched_as<T: Tee>(tee: &mut T, ticket: &Ticket) -> Result<Identity, Error> {
+    let identity = ticket::check(tee, ticket)?;
+    ticket::check_not_revoked(&load(tee)?, &identity)?;
+    Ok(identity)
+}
+
+/// What belongs to the enclave, if it is still its publisher's.
+fn holdings<'a>(record: &'a mut EnclavesRecord, enclave: &Identity) -> Result<&'a mut Holdings, Error> {
+    let entry = record.find_mut(&enclave.uuid).ok_or(Error::NotInstalled)?;
+    let holdings = entry.holdings.as_mut().filter(|held| held.publisher == enclave.publisher);
+    holdings.ok_or(Error::NotInstalled)
+}
