@@ -15,6 +15,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use trustbox_api::Secret;
 use trustbox_api::key::KeyRef;
+use trustbox_api::limits::MAX_KEY_NAME;
 use trustbox_package::ClassKey;
 use trustbox_package::class_key::{name, parse_name};
 use zeroize::Zeroizing;
@@ -89,7 +90,7 @@ impl ClassKeys {
 /// A class key as named on a command line, `NAME` or `NAME@VERSION`.
 pub fn parse_key_ref(text: &str) -> Result<KeyRef> {
     parse_name(text).ok_or_else(|| {
-        anyhow!("not a class key: {text}\nhelp: NAME of 1 to 32 bytes, or NAME@VERSION from 1")
+        anyhow!("not a class key: {text}\nhelp: NAME of 1 to {MAX_KEY_NAME} bytes, or NAME@VERSION from 1")
     })
 }
 

@@ -39,6 +39,8 @@ pub enum Role {
     Publisher,
     /// Signs key bundles.
     Releaser,
+    /// Signs revocations.
+    Revoker,
 }
 
 /// The development keys, loaded.
@@ -52,6 +54,8 @@ pub struct DevKeys {
     pub publisher: SigningKey,
     /// Signs key bundles.
     pub releaser: SigningKey,
+    /// Signs revocations.
+    pub revoker: SigningKey,
     /// Class keys, [`CLASS_KEYS`] at least.
     pub class_keys: ClassKeys,
 }
@@ -71,6 +75,7 @@ pub fn ensure(dir: &Path) -> Result<DevKeys> {
         owner_root: ensure_key(dir, Role::OwnerRoot)?,
         publisher: ensure_key(dir, Role::Publisher)?,
         releaser: ensure_key(dir, Role::Releaser)?,
+        revoker: ensure_key(dir, Role::Revoker)?,
         class_keys: ensure_class_keys(&dir.join(CLASS_KEYS_FILE))?,
         dir: dir.to_path_buf(),
     };
@@ -107,6 +112,7 @@ impl Role {
             Self::OwnerRoot => "owner-root",
             Self::Publisher => "publisher",
             Self::Releaser => "releaser",
+            Self::Revoker => "revoker",
         }
     }
 }
@@ -187,7 +193,7 @@ mod tests {
         let dir = base.path().join("a/dev-keys");
         let keys = ensure(&dir).unwrap();
         let before = snapshot(&dir);
-        assert_eq!(before.len(), 12);
+        assert_eq!(before.len(), 14);
         assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o077, 0);
         for secret in [keys.private_path(Role::OwnerRoot), keys.class_keys_path()] {
             assert_eq!(fs::metadata(secret).unwrap().permissions().mode() & 0o777, 0o600);

@@ -1,128 +1,33 @@
 //! `trustbox-keys`: the owner's side on the command line. Reads keys from files only.
+//!
+//! Exit status: 0 success, 1 failure, 2 wrong usage.
 #![forbid(unsafe_code)]
 
-use std::path::{Path, PathBuf};
+mod arguments;
+
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow, bail};
-use clap::{Args, Parser, Subcommand};
-use trustbox_api::key::{KeyName, KeyRef};
-use trustbox_api::{PublicKey, Uuid};
-use trustbox_keys::class_keys::{ClassKeys, parse_key_ref};
-use trustbox_keys::issue::{self, Asking};
-use trustbox_keys::{dev, files, show};
+use clap::Parser;
+use clap::error::ErrorKind;
+use trustbox_api::PublicKey;
+use trustbox_api::statement::{Audience, Revoked};
+use trustbox_keys::issue::{self, Asking, IssueError, Scope};
+use trustbox_keys::{ClassKeys, SigningKey, dev, files, show};
 use trustbox_package::Request;
+use trustbox_package::request::parse_hex;
 
-/// Keys of a TrustBox fleet: statements for devices, and class keys wrapped for one device.
-#[derive(Parser)]
-#[command(version, arg_required_else_help = true)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Generate development keys in a folder, where they are missing. NOT-TRUSTED
-    DevInit {
-        /// The folder
-        dir: PathBuf,
-    },
-    /// Answer a provisioning request: pin an owner root to the device
-    PinRoot(PinRoot),
-    /// Delegate a role to a key, signed by the owner root
-    #[command(subcommand)]
-    Delegate(Delegate),
-    /// Answer a key-import request: wrap a class key for the device
-    Release(Release),
-    /// Describe a statement file
-    Show {
-        /// The statement
-        file: PathBuf,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-}
-
-#[derive(Args)]
-struct PinRoot {
-    /// Private key of the provisioning authority
-    #[arg(long, value_name = "KEY")]
-    authority: PathBuf,
-    /// Key of the owner root, public or private
-    #[arg(long, value_name = "PUB")]
-    root: PathBuf,
-    /// What `trustbox provision --request` wrote
-    #[arg(long, value_name = "FILE")]
-    request: PathBuf,
-    /// Where to write the statement
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
-}
-
-#[derive(Subcommand)]
-enum Delegate {
-    /// Let a publisher publish applications
-    Publisher {
-        /// UUID of an application, exact; may be repeated
-        #[arg(long = "uuid", value_name = "UUID", required = true)]
-        uuids: Vec<Uuid>,
-        #[command(flatten)]
-        delegation: Delegation,
-    },
-    /// Let a releaser release class keys
-    Releaser {
-        /// Name of a class key, exact, without version; may be repeated
-        #[arg(long = "class-key", value_name = "NAME", required = true, value_parser = parse_key_name)]
-        names: Vec<KeyName>,
-        #[command(flatten)]
-        delegation: Delegation,
-    },
-}
-
-#[derive(Args)]
-struct Delegation {
-    /// Private key of the owner root
-    #[arg(long, value_name = "KEY")]
-    root: PathBuf,
-    /// Key that gets the role, public or private
-    #[arg(long, value_name = "PUB")]
-    key: PathBuf,
-    /// Must rise from one delegation of a role to the next [default: the time in seconds]
-    #[arg(long, value_name = "N")]
-    sequence: Option<u64>,
-    /// Where to write the statement
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
-}
-
-#[derive(Args)]
-struct Release {
-    /// Private key of the releaser
-    #[arg(long, value_name = "KEY")]
-    releaser: PathBuf,
-    /// Key of the owner root, public or private
-    #[arg(long, value_name = "PUB")]
-    root: PathBuf,
-    /// Store of class keys
-    #[arg(long, value_name = "FILE")]
-    class_keys: PathBuf,
-    /// The class key
-    #[arg(long, value_name = "NAME[@VERSION]", value_parser = parse_key_ref)]
-    key: KeyRef,
-    /// What `trustbox key import --request` wrote
-    #[arg(long, value_name = "FILE")]
-    request: PathBuf,
-    /// Where to write the statement
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
-}
+use arguments::{
+    Answer, Cli, Command, Decommission, Delegate, Delegation, Items, Lock, Order, PinRoot, Policy, Release,
+    Revoke, RotateRoot,
+};
 
 fn main() -> ExitCode {
-    match run(Cli::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+    let Err(error) = run(Cli::parse().command) else { return ExitCode::SUCCESS };
+    match error.downcast::<clap::Error>() {
+        Ok(usage) => usage.exit(),
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -134,14 +39,18 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::DevInit { dir } => dev_init(&dir),
         Command::PinRoot(args) => pin_root(&args),
+        Command::Lock(args) => lock(&args),
+        Command::RotateRoot(args) => rotate_root(&args),
+        Command::Decommission(args) => decommission(&args),
         Command::Delegate(Delegate::Publisher { uuids, delegation }) => {
-            delegate(&delegation, |root, key, sequence| {
-                issue::delegate_publisher(root, key, &uuids, sequence)
-            })
+            delegate(&delegation, |root, key, scope| issue::delegate_publisher(root, key, &uuids, scope))
         }
         Command::Delegate(Delegate::Releaser { names, delegation }) => {
-            delegate(&delegation, |root, key, sequence| issue::delegate_releaser(root, key, &names, sequence))
+            delegate(&delegation, |root, key, scope| issue::delegate_releaser(root, key, &names, scope))
         }
+        Command::Delegate(Delegate::Revoker { delegation }) => delegate(&delegation, issue::delegate_revoker),
+        Command::Policy(args) => policy(&args),
+        Command::Revoke(args) => revoke(&args),
         Command::Release(args) => release(&args),
         Command::Show { file, json } => show_file(&file, json),
     }
@@ -155,33 +64,105 @@ fn dev_init(dir: &Path) -> Result<()> {
 }
 
 fn pin_root(args: &PinRoot) -> Result<()> {
-    let Request::Provision { device_id, nonce } = load_request(&args.request)? else {
-        bail!(wrong_request(&args.request, "key-import", "provision"));
-    };
+    let asking = asking(&args.answer, "provision")?;
     let authority = files::load_private(&args.authority)?;
     let root = files::load_public(&args.root)?;
-    files::write(&args.out, &issue::pin_root(&authority, &root, &Asking { device_id, nonce })?)
+    files::write(&args.answer.out, &issue::pin_root(&authority, &root, &asking)?)
+}
+
+fn lock(args: &Lock) -> Result<()> {
+    let asking = asking(&args.answer, "lock")?;
+    let authority = files::load_private(&args.authority)?;
+    let root = files::load_public(&args.root)?.id();
+    files::write(&args.answer.out, &issue::lock(&authority, root, &asking)?)
+}
+
+fn rotate_root(args: &RotateRoot) -> Result<()> {
+    let asking = asking(&args.answer, "rotate-root")?;
+    let new = files::load_public(&args.new_root)?;
+    let (device, id) = (asking.device_id, new.id());
+    confirmed(
+        args.yes,
+        format_args!(
+            "device {device} would belong to owner root {id}: this root loses its say over it, and every role it gave ends"
+        ),
+    )?;
+    let root = files::load_private(&args.root)?;
+    files::write(&args.answer.out, &issue::rotate_root(&root, &new, &asking)?)
+}
+
+fn decommission(args: &Decommission) -> Result<()> {
+    let asking = asking(&args.answer, "decommission")?;
+    let device = asking.device_id;
+    confirmed(
+        args.yes,
+        format_args!(
+            "device {device} would lose its keys, class keys, enclaves and their data for ever, and never be provisioned again"
+        ),
+    )?;
+    let root = files::load_private(&args.root)?;
+    files::write(&args.answer.out, &issue::decommission(&root, &asking)?)
+}
+
+/// Wrong usage unless `yes`: says what would happen.
+fn confirmed(yes: bool, what_would_happen: std::fmt::Arguments<'_>) -> Result<()> {
+    if yes {
+        return Ok(());
+    }
+    let text = format!("{what_would_happen}\nhelp: repeat with --yes to issue the statement\n");
+    Err(clap::Error::raw(ErrorKind::MissingRequiredArgument, text).into())
 }
 
 fn delegate(
     args: &Delegation,
-    issue: impl FnOnce(&trustbox_keys::SigningKey, &PublicKey, u64) -> Result<Vec<u8>, issue::IssueError>,
+    issue: impl FnOnce(&SigningKey, &PublicKey, Scope) -> Result<Vec<u8>, IssueError>,
 ) -> Result<()> {
     let root = files::load_private(&args.root)?;
     let key = files::load_public(&args.key)?;
-    let sequence = args.sequence.map_or_else(now, Ok)?;
-    files::write(&args.out, &issue(&root, &key, sequence)?)
+    files::write(&args.order.out, &issue(&root, &key, scope(&args.order)?)?)
+}
+
+fn policy(args: &Policy) -> Result<()> {
+    let root = files::load_private(&args.root)?;
+    let statement = issue::policy(&root, &args.legacy, args.max_enclaves, scope(&args.order)?)?;
+    files::write(&args.order.out, &statement)
+}
+
+fn revoke(args: &Revoke) -> Result<()> {
+    let revoker = files::load_private(&args.by)?;
+    let root = files::load_public(&args.root)?.id();
+    let statement = issue::revoke(&revoker, root, &revoked(&args.items)?, scope(&args.order)?)?;
+    files::write(&args.order.out, &statement)
+}
+
+fn revoked(items: &Items) -> Result<Vec<Revoked>> {
+    let keys = items.keys.iter().map(|key| match parse_hex(key) {
+        Some(id) => Ok(Revoked::Key(id)),
+        None => files::load_public(Path::new(key)).map(|key| Revoked::Key(key.id())),
+    });
+    keys.chain(items.enclaves.iter().chain(&items.class_keys).map(|item| Ok(*item))).collect()
+}
+
+fn scope(order: &Order) -> Result<Scope> {
+    let audience = match (order.device, order.class) {
+        (Some(device), _) => Audience::Device(device),
+        (None, Some(name)) => Audience::Class(name),
+        (None, None) => Audience::Fleet,
+    };
+    Ok(Scope { audience, sequence: order.sequence.map_or_else(now, Ok)? })
 }
 
 fn release(args: &Release) -> Result<()> {
-    let Request::KeyImport { device_id, nonce, device_key } = load_request(&args.request)? else {
-        bail!(wrong_request(&args.request, "provision", "key-import"));
+    let request = load_request(&args.answer.request)?;
+    let Request::KeyImport { device_key, .. } = &request else {
+        bail!(wrong_request(&args.answer.request, &request, "key-import"));
     };
     let releaser = files::load_private(&args.releaser)?;
     let root = files::load_public(&args.root)?.id();
     let keys = ClassKeys::load(&args.class_keys)?;
     let key = (&args.key, keys.require(&args.key)?);
-    files::write(&args.out, &issue::release(&releaser, root, &Asking { device_id, nonce }, &device_key, key)?)
+    let bundle = issue::release(&releaser, root, &Asking::from(&request), device_key, key)?;
+    files::write(&args.answer.out, &bundle)
 }
 
 fn show_file(file: &Path, json: bool) -> Result<()> {
@@ -194,6 +175,15 @@ fn show_file(file: &Path, json: bool) -> Result<()> {
     Ok(())
 }
 
+/// The device behind a request of the expected type.
+fn asking(answer: &Answer, expected: &str) -> Result<Asking> {
+    let request = load_request(&answer.request)?;
+    if request.type_name() != expected {
+        bail!(wrong_request(&answer.request, &request, expected));
+    }
+    Ok(Asking::from(&request))
+}
+
 fn load_request(path: &Path) -> Result<Request> {
     let bytes = files::read(path)?;
     Request::from_json(&bytes).map_err(|error| {
@@ -204,19 +194,12 @@ fn load_request(path: &Path) -> Result<Request> {
     })
 }
 
-fn wrong_request(path: &Path, found: &str, expected: &str) -> String {
+fn wrong_request(path: &Path, found: &Request, expected: &str) -> String {
     format!(
-        "{}: request is of type {found}, expected {expected}\nhelp: check which file was given",
-        path.display()
+        "{}: request is of type {}, expected {expected}\nhelp: check which file was given",
+        path.display(),
+        found.type_name()
     )
-}
-
-fn parse_key_name(text: &str) -> Result<KeyName> {
-    let key = parse_key_ref(text)?;
-    if text.contains('@') {
-        bail!("{text} names a version, a releaser is authorised for all versions of a name");
-    }
-    Ok(key.name)
 }
 
 fn now() -> Result<u64> {

@@ -1,14 +1,14 @@
 //! What a statement says, as JSON and as text. The signature is checked against the signer the statement names.
 
 use anyhow::{Result, anyhow};
-use p256::ecdsa::signature::hazmat::PrehashVerifier;
-use p256::ecdsa::{Signature, VerifyingKey};
 use serde_json::{Map, Value, json};
 use trustbox_api::statement::{
-    Audience, Envelope, FORMAT, Header, KeyBundle, Kind, PinRoot, Publisher, Releaser, digest,
+    Audience, Decommission, Envelope, FORMAT, Header, KeyBundle, Kind, Lock, PinRoot, Publisher, Releaser,
+    Revocation, Revoker, RotateRoot,
 };
 use trustbox_api::{Error, manifest, wire};
 use trustbox_package::class_key::name;
+use trustbox_package::{verify, words};
 
 /// Describes a statement as a JSON object.
 pub fn describe(bytes: &[u8]) -> Result<Value> {
@@ -26,51 +26,28 @@ pub fn describe(bytes: &[u8]) -> Result<Value> {
 /// The lines of a description for people.
 pub fn lines(description: &Value) -> Vec<String> {
     let Value::Object(fields) = description else { return Vec::new() };
-    fields.iter().map(|(field, value)| format!("{field:<22}{}", text(value))).collect()
-}
-
-fn text(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(" "),
-        other => other.to_string(),
-    }
+    fields
+        .iter()
+        .map(|(field, value)| format!("{:<22}{}", words::spaced(field), words::text(value)))
+        .collect()
 }
 
 fn describe_header(header: &Header, envelope: &Envelope<'_>) -> Map<String, Value> {
     let audience = match header.audience {
         Audience::Device(device) => format!("device {device}"),
+        Audience::Class(name) => format!("class {name}"),
         Audience::Fleet => "fleet".to_owned(),
     };
     let fields = [
-        ("kind", kind_name(header.kind).into()),
+        ("kind", words::kind(header.kind).into()),
         ("format", header.format.into()),
         ("owner_root", header.root.to_string().into()),
         ("audience", audience.into()),
         ("sequence", header.sequence.into()),
         ("signer", envelope.signer.id().to_string().into()),
-        ("signature", if verifies(envelope) { "valid" } else { "INVALID" }.into()),
+        ("signature", if verify::statement(envelope) { "valid" } else { "INVALID" }.into()),
     ];
     fields.into_iter().map(|(field, value)| (field.to_owned(), value)).collect()
-}
-
-fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::PinRoot => "pin-root",
-        Kind::Publisher => "publisher",
-        Kind::Releaser => "releaser",
-        Kind::KeyBundle => "key-bundle",
-        Kind::Manifest => "manifest",
-    }
-}
-
-fn verifies(envelope: &Envelope<'_>) -> bool {
-    let point = [&[4], envelope.signer.0.as_ref()].concat();
-    let signature = Signature::from_slice(envelope.signature.as_ref());
-    match (VerifyingKey::from_sec1_bytes(&point), signature) {
-        (Ok(key), Ok(signature)) => key.verify_prehash(&digest(envelope.payload), &signature).is_ok(),
-        _ => false,
-    }
 }
 
 fn describe_body(kind: Kind, payload: &[u8], body: &[u8]) -> Result<Value, Error> {
@@ -92,6 +69,27 @@ fn describe_body(kind: Kind, payload: &[u8], body: &[u8]) -> Result<Value, Error
         Kind::KeyBundle => {
             let body: KeyBundle<'_> = wire::decode(body)?;
             json!({"nonce": body.nonce.to_string(), "class_key": name(&body.key), "wrapped_bits": 8 * body.wrapped.len()})
+        }
+        Kind::Revoker => {
+            let body: Revoker = wire::decode(body)?;
+            json!({"revoker": body.key.id().to_string()})
+        }
+        Kind::Policy => words::policy(&wire::decode(body)?),
+        Kind::Revocation => {
+            let body: Revocation = wire::decode(body)?;
+            json!({"revoked": body.items.iter().map(words::revoked).collect::<Vec<_>>()})
+        }
+        Kind::RotateRoot => {
+            let body: RotateRoot = wire::decode(body)?;
+            json!({"nonce": body.nonce.to_string(), "new_root": body.root.id().to_string()})
+        }
+        Kind::Lock => {
+            let body: Lock = wire::decode(body)?;
+            json!({"nonce": body.nonce.to_string()})
+        }
+        Kind::Decommission => {
+            let body: Decommission = wire::decode(body)?;
+            json!({"nonce": body.nonce.to_string()})
         }
         Kind::Manifest => describe_terms(&manifest::parse(payload)?.manifest.terms),
     })
@@ -115,6 +113,7 @@ fn describe_terms(terms: &manifest::Terms) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use trustbox_api::statement::Revoked;
     use trustbox_api::{Bytes, Uuid};
     use trustbox_package::sign::public_key;
 
@@ -134,6 +133,46 @@ mod tests {
         assert!(lines(&shown)[4].starts_with("sequence ") && lines(&shown)[4].ends_with(" 3"));
         *bytes.last_mut().unwrap() ^= 1;
         assert_eq!(describe(&bytes).unwrap()["signature"], "INVALID");
+    }
+
+    #[test]
+    fn every_kind_of_the_owner_is_described() {
+        let root = generate().unwrap();
+        let (key, root_id) = (public_key(root.verifying_key()), public_key(root.verifying_key()).id());
+        let asking = issue::Asking { device_id: Bytes([1; 32]), nonce: Bytes([2; 32]) };
+        let floor = Revoked::Enclave { uuid: Uuid(Bytes([7; 16])), floor: 3 };
+        for (bytes, kind, field) in [
+            (issue::pin_root(&root, &key, &asking), "pin-root", "pinned_root"),
+            (issue::delegate_revoker(&root, &key, 1), "revoker", "revoker"),
+            (issue::policy(&root, &[], 4, 1), "policy", "max_enclaves"),
+            (issue::revoke(&root, root_id, &[floor], 1), "revocation", "revoked"),
+            (issue::rotate_root(&root, &key, &asking), "rotate-root", "new_root"),
+            (issue::lock(&root, root_id, &asking), "lock", "nonce"),
+            (issue::decommission(&root, &asking), "decommission", "nonce"),
+        ] {
+            let shown = describe(&bytes.unwrap()).unwrap();
+            assert_eq!((&shown["kind"], &shown["signature"]), (&json!(kind), &json!("valid")));
+            assert!(shown.get(field).is_some(), "{kind}");
+        }
+    }
+
+    #[test]
+    fn audiences_and_revoked_items_read_well() {
+        let root = generate().unwrap();
+        let id = public_key(root.verifying_key()).id();
+        let class = Audience::Class(trustbox_api::KeyName::from("meter").unwrap());
+        let items = [
+            Revoked::Key(Bytes([0xab; 32])),
+            Revoked::Enclave { uuid: Uuid(Bytes([7; 16])), floor: u32::MAX },
+        ];
+        let scope = issue::Scope { audience: class, sequence: 1 };
+        let shown = lines(&describe(&issue::revoke(&root, id, &items, scope).unwrap()).unwrap());
+        assert!(shown.iter().any(|line| line.starts_with("audience ") && line.ends_with(" class meter")));
+        let revoked = shown.last().unwrap();
+        assert!(
+            revoked.contains("abab, enclave 07070707-") && revoked.ends_with("versions all"),
+            "{revoked}"
+        );
     }
 
     #[test]

@@ -35,6 +35,17 @@ pub enum Error {
         /// Bytes there was room for.
         capacity: usize,
     },
+    /// The enclave stopped early because its call was cancelled: it ran out of time.
+    #[error("the enclave was out of time and stopped")]
+    Cancelled,
+    /// There is no secure memory for an image of that size, whatever else runs.
+    #[error("image has {size} bytes, the device has secure memory for {available}")]
+    ImageTooLarge {
+        /// Bytes of the image.
+        size: usize,
+        /// Bytes of the largest image that can be installed.
+        available: usize,
+    },
     /// The call did not arrive, or its answer did not.
     #[error("the call failed between Linux and the TA: result {code:#010x}, origin {origin}")]
     Transport {
@@ -54,7 +65,10 @@ pub enum Error {
     Package(#[from] PackageError),
 }
 
-#[cfg_attr(feature = "without-libteec", allow(dead_code, reason = "nobody asks where no libteec answers"))]
+#[cfg_attr(
+    any(test, feature = "without-libteec"),
+    allow(dead_code, reason = "nobody asks where no libteec answers")
+)]
 impl Error {
     pub(crate) fn of_open(error: &optee_teec::Error) -> Self {
         match (trustbox_api::Error::from_code(error.raw_code()), error.kind()) {
@@ -79,6 +93,7 @@ impl Error {
                 Self::ReplyTooLong { needed, capacity }
             }
             (None, ErrorKind::TargetDead, _) => transport(error),
+            (None, ErrorKind::Cancel, Some(ErrorOrigin::TA)) => Self::Cancelled,
             (None, _, Some(ErrorOrigin::TA)) => Self::Enclave { code },
             _ => transport(error),
         }
@@ -122,6 +137,8 @@ mod tests {
         assert!(matches!(standard, Error::Enclave { code: 0xffff_0006 }));
         let long = Error::of_enclave(&teec(0xffff_0010, ErrorOrigin::TA), 9, 8);
         assert!(matches!(long, Error::ReplyTooLong { needed: 9, capacity: 8 }));
+        let stopped = Error::of_enclave(&teec(0xffff_0002, ErrorOrigin::TA), 0, 0);
+        assert!(matches!(stopped, Error::Cancelled));
         let dead = Error::of_enclave(&teec(0xffff_3024, ErrorOrigin::TEE), 0, 0);
         assert!(matches!(dead, Error::Transport { .. }));
         let lost = Error::of_enclave(&teec(0xffff_000e, ErrorOrigin::COMMS), 0, 0);

@@ -17,12 +17,16 @@
 mod enclave;
 mod error;
 mod install;
-#[cfg_attr(feature = "without-libteec", path = "no_link.rs")]
+#[cfg_attr(test, path = "scripted_link.rs")]
+#[cfg_attr(all(not(test), feature = "without-libteec"), path = "no_link.rs")]
 mod link;
 mod session;
 
+use trustbox_api::key::KeyRef;
+use trustbox_api::log::{Channel, LogReply};
 use trustbox_api::message::{
-    ChallengeReply, ChallengeRequest, InfoReply, InstallReply, ListReply, OpenRequest, Purpose,
+    ChallengeReply, ChallengeRequest, CsrRequest, DestroyKeyRequest, InfoReply, InstallReply, LegacyRequest,
+    ListReply, LogHeadRequest, LogRequest, Nonce, OpenRequest, Purpose, UninstallRequest,
 };
 use trustbox_api::{Command, Uuid};
 use trustbox_package::Package;
@@ -50,29 +54,58 @@ impl TrustBox {
         Session::open().map(|session| Self { session })
     }
 
-    /// State and versions of the device.
+    /// State, keys, policy and versions of the device, in every lifecycle state. The first call makes the device's keys, which
+    /// takes seconds.
     pub fn info(&mut self) -> Result<InfoReply> {
         self.session.ask(Command::Info, &[])
     }
 
-    /// A nonce, to be answered with a signed statement.
+    /// A nonce of 32 bytes, to be answered with a signed statement; good once and for `purpose` only.
+    ///
+    /// The device remembers `trustbox_api::limits::MAX_NONCES` of them for key import, and one for all other purposes together.
     pub fn challenge(&mut self, purpose: Purpose) -> Result<ChallengeReply> {
         self.session.ask(Command::Challenge, &encoded(&ChallengeRequest { purpose })?)
     }
 
-    /// Pins the owner root: a statement of kind `PinRoot`. Creates the device key, which takes seconds.
+    /// Pins the owner root of a blank device: a statement of kind `PinRoot`.
     pub fn provision(&mut self, statement: &[u8]) -> Result<()> {
         self.session.tell(Command::Provision, statement)
     }
 
-    /// Delegates a role: a statement of kind `Publisher` or `Releaser`.
+    /// Delegates a role or sets the policy: a statement of kind `Publisher`, `Releaser`, `Revoker` or `Policy`.
     pub fn authorise(&mut self, statement: &[u8]) -> Result<()> {
         self.session.tell(Command::Authorise, statement)
     }
 
-    /// The device key as DER SubjectPublicKeyInfo.
+    /// Closes the factory's doors on a provisioned device: a statement of kind `Lock`.
+    pub fn lock(&mut self, statement: &[u8]) -> Result<()> {
+        self.session.tell(Command::Lock, statement)
+    }
+
+    /// Revokes keys, versions of enclaves or versions of class keys, for ever: a statement of kind `Revocation`.
+    pub fn revoke(&mut self, statement: &[u8]) -> Result<()> {
+        self.session.tell(Command::Revoke, statement)
+    }
+
+    /// Hands the device to a new owner root, which ends all roles: a statement of kind `RotateRoot`.
+    pub fn rotate_root(&mut self, statement: &[u8]) -> Result<()> {
+        self.session.tell(Command::RotateRoot, statement)
+    }
+
+    /// Erases everything secret, for ever: a statement of kind `Decommission`.
+    pub fn decommission(&mut self, statement: &[u8]) -> Result<()> {
+        self.session.tell(Command::Decommission, statement)
+    }
+
+    /// The public device key, to which class keys are wrapped: DER SubjectPublicKeyInfo (RFC 5280, 4.1.2.7), at most
+    /// `trustbox_api::limits::MAX_DEVICE_KEY` bytes.
     pub fn device_key(&mut self) -> Result<Vec<u8>> {
         self.session.call(Command::DeviceKey, &[])
+    }
+
+    /// A certification request for the attestation key, which also names the device key and `nonce`: DER PKCS#10 (RFC 2986).
+    pub fn csr(&mut self, nonce: Nonce) -> Result<Vec<u8>> {
+        self.session.call(Command::Csr, &encoded(&CsrRequest { nonce })?)
     }
 
     /// Stores a class key: a statement of kind `KeyBundle`.
@@ -80,22 +113,60 @@ impl TrustBox {
         self.session.tell(Command::ImportKey, statement)
     }
 
+    /// Destroys one version of a class key. It is not revoked: it may be released to the device again.
+    pub fn destroy_key(&mut self, key: KeyRef) -> Result<()> {
+        self.session.tell(Command::DestroyKey, &encoded(&DestroyKeyRequest { key })?)
+    }
+
     /// Installs a package; `progress` is told how many bytes of how many the TA has.
     ///
     /// # Errors
     ///
-    /// [`Error::Package`] for a package without trusted manifest. What the TA began is undone.
+    /// [`Error::Package`] for a package without trusted manifest, [`Error::ImageTooLarge`] for an image that the device has no
+    /// secure memory for. What the TA began is undone.
     pub fn install(
         &mut self,
         package: &Package<'_>,
         progress: impl FnMut(usize, usize),
     ) -> Result<InstallReply> {
-        install::install(&mut self.session, package.trusted()?.statement, package.payload, progress)
+        let begin = (Command::InstallBegin, package.trusted()?.statement);
+        install::install(&mut self.session, begin, package.payload, progress)
     }
 
-    /// Enclaves known to the device.
+    /// Installs what a package without trusted manifest holds, where the owner's policy allows it for its UUID.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ImageTooLarge`] as with [`TrustBox::install`]. What the TA began is undone.
+    pub fn install_legacy(
+        &mut self,
+        request: &LegacyRequest,
+        ciphertext: &[u8],
+        progress: impl FnMut(usize, usize),
+    ) -> Result<InstallReply> {
+        let begin = (Command::InstallLegacy, &encoded(request)?[..]);
+        install::install(&mut self.session, begin, ciphertext, progress)
+    }
+
+    /// Removes an enclave. Its version floor stays; `erase` also destroys the key of its sealed data, and its counters.
+    pub fn uninstall(&mut self, uuid: Uuid, erase: bool) -> Result<()> {
+        self.session.tell(Command::Uninstall, &encoded(&UninstallRequest { uuid, erase })?)
+    }
+
+    /// Enclaves known to the device, at most `trustbox_api::limits::MAX_ENCLAVES`, uninstalled ones included.
     pub fn list(&mut self) -> Result<ListReply> {
         self.session.ask(Command::List, &[])
+    }
+
+    /// One channel of the activity log: its last entries, at most `trustbox_api::limits::MAX_LOG_ENTRIES`.
+    pub fn log(&mut self, channel: Channel) -> Result<LogReply> {
+        self.session.ask(Command::Log, &encoded(&LogRequest { channel })?)
+    }
+
+    /// The heads of the activity log, signed by the attestation key over a verifier's `nonce`: an encoded
+    /// `trustbox_api::evidence::SignedEvidence`, which `trustbox_package::verify` checks.
+    pub fn log_head(&mut self, nonce: Nonce) -> Result<Vec<u8>> {
+        self.session.call(Command::LogHead, &encoded(&LogHeadRequest { nonce })?)
     }
 
     /// Launches an installed enclave; it ends with the returned session.
@@ -104,3 +175,6 @@ impl TrustBox {
         Ok(EnclaveSession::new(&mut self.session))
     }
 }
+
+#[cfg(test)]
+mod tests;

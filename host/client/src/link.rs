@@ -32,12 +32,12 @@ impl Link {
         result.map_err(|error| Error::of_command(&error))
     }
 
-    /// Shape `Forward`; returns the size of the reply.
-    pub(crate) fn forward(&mut self, number: u32, input: &[u8], reply: &mut [u8]) -> Result<usize> {
+    /// Shape `Forward`, `value` the enclave's command and the time limit; returns the size of the reply.
+    pub(crate) fn forward(&mut self, value: (u32, u32), input: &[u8], reply: &mut [u8]) -> Result<usize> {
         let capacity = reply.len();
-        let number = ParamValue::new(number, 0, ParamType::ValueInput);
+        let value = ParamValue::new(value.0, value.1, ParamType::ValueInput);
         let (input, reply) = (ParamTmpRef::new_input(input), ParamTmpRef::new_output(reply));
-        let mut operation = Operation::new(0, number, input, reply, ParamNone);
+        let mut operation = Operation::new(0, value, input, reply, ParamNone);
         let result = self.0.invoke_command(Command::InvokeEnclave as u32, &mut operation);
         let used = operation.parameters().2.updated_size();
         result.map(|()| used).map_err(|error| Error::of_enclave(&error, used, capacity))

@@ -25,7 +25,7 @@ impl Link {
         match self.0 {}
     }
 
-    pub(crate) fn forward(&mut self, _: u32, _: &[u8], _: &mut [u8]) -> Result<usize> {
+    pub(crate) fn forward(&mut self, _: (u32, u32), _: &[u8], _: &mut [u8]) -> Result<usize> {
         match self.0 {}
     }
 }

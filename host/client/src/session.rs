@@ -9,7 +9,7 @@ use crate::link::Link;
 use crate::{Error, Result};
 
 /// A session; closes when dropped.
-pub(crate) struct Session(Link);
+pub(crate) struct Session(pub(crate) Link);
 
 impl Session {
     pub(crate) fn open() -> Result<Self> {
@@ -39,10 +39,16 @@ impl Session {
         self.0.message_with_data(command, request, data)
     }
 
-    /// A call of the launched enclave, shape `Forward`.
-    pub(crate) fn forward(&mut self, number: u32, input: &[u8], capacity: usize) -> Result<Vec<u8>> {
+    /// A call of the launched enclave, shape `Forward`: its command and a time limit in milliseconds.
+    pub(crate) fn forward(
+        &mut self,
+        number: u32,
+        limit: u32,
+        input: &[u8],
+        capacity: usize,
+    ) -> Result<Vec<u8>> {
         let mut reply = vec![0; capacity];
-        let used = self.0.forward(number, input, &mut reply)?;
+        let used = self.0.forward((number, limit), input, &mut reply)?;
         cut(reply, used, Command::InvokeEnclave)
     }
 }

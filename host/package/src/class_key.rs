@@ -49,6 +49,8 @@ pub(crate) fn random_secret() -> Result<Secret<32>, getrandom::Error> {
 
 #[cfg(test)]
 mod tests {
+    use trustbox_api::limits::MAX_KEY_NAME;
+
     use super::*;
 
     #[test]
@@ -59,7 +61,9 @@ mod tests {
             assert_eq!(name(&parsed), text);
         }
         assert_eq!(parse_name("meter@1"), parse_name("meter"));
-        for bad in ["", "@2", "a@", "a@0", "a@-1", "a@+1", "a@2@3", "a@4294967296", &"n".repeat(33)] {
+        for bad in
+            ["", "@2", "a@", "a@0", "a@-1", "a@+1", "a@2@3", "a@4294967296", &"n".repeat(MAX_KEY_NAME + 1)]
+        {
             assert_eq!(parse_name(bad), None, "{bad}");
         }
     }

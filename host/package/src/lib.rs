@@ -1,4 +1,5 @@
-//! TrustBox file formats: packages (`.cpk`) and what is in them, and the request files of a device.
+//! TrustBox file formats: packages (`.cpk`) and what is in them, and the request files of a device. Also what its tools
+//! share: how things are called ([`words`]), and signatures checked (module `verify`, behind the feature of that name).
 //!
 //! Publisher tools make packages (module `seal`, behind the feature of that name), devices and inspectors read them
 //! ([`Package`]). Nothing here decides whether a package is to be believed: the TA does.
@@ -33,6 +34,9 @@ pub mod request;
 pub mod seal;
 #[cfg(feature = "seal")]
 pub mod sign;
+#[cfg(feature = "verify")]
+pub mod verify;
+pub mod words;
 
 #[cfg(feature = "seal")]
 pub use class_key::ClassKey;

@@ -3,6 +3,9 @@
 //! ```json
 //! {"type":"provision","device_id":"<64 hex digits>","nonce":"<64 hex digits>"}
 //! {"type":"key-import","device_id":"…","nonce":"…","device_key":"<standard base64 of DER SubjectPublicKeyInfo>"}
+//! {"type":"lock","device_id":"…","nonce":"…"}
+//! {"type":"rotate-root","device_id":"…","nonce":"…"}
+//! {"type":"decommission","device_id":"…","nonce":"…"}
 //! ```
 
 use base64::Engine;
@@ -39,12 +42,61 @@ pub enum Request {
         #[serde(with = "base64_bytes")]
         device_key: Vec<u8>,
     },
+    /// To be locked, answered with a statement of kind `Lock`.
+    Lock {
+        /// The device.
+        #[serde(with = "hex_bytes")]
+        device_id: DeviceId,
+        /// The nonce of the TA.
+        #[serde(with = "hex_bytes")]
+        nonce: Nonce,
+    },
+    /// Another owner root, answered with a statement of kind `RotateRoot`.
+    RotateRoot {
+        /// The device.
+        #[serde(with = "hex_bytes")]
+        device_id: DeviceId,
+        /// The nonce of the TA.
+        #[serde(with = "hex_bytes")]
+        nonce: Nonce,
+    },
+    /// The end of its life, answered with a statement of kind `Decommission`.
+    Decommission {
+        /// The device.
+        #[serde(with = "hex_bytes")]
+        device_id: DeviceId,
+        /// The nonce of the TA.
+        #[serde(with = "hex_bytes")]
+        nonce: Nonce,
+    },
 }
 
 impl Request {
     /// The file, one line.
     pub fn to_json(&self) -> serde_json::Result<String> {
         serde_json::to_string(self)
+    }
+
+    /// The `type` in the file.
+    pub const fn type_name(&self) -> &'static str {
+        match self {
+            Self::Provision { .. } => "provision",
+            Self::KeyImport { .. } => "key-import",
+            Self::Lock { .. } => "lock",
+            Self::RotateRoot { .. } => "rotate-root",
+            Self::Decommission { .. } => "decommission",
+        }
+    }
+
+    /// The device that asks, and its nonce.
+    pub const fn asking(&self) -> (DeviceId, Nonce) {
+        match *self {
+            Self::Provision { device_id, nonce }
+            | Self::KeyImport { device_id, nonce, .. }
+            | Self::Lock { device_id, nonce }
+            | Self::RotateRoot { device_id, nonce }
+            | Self::Decommission { device_id, nonce } => (device_id, nonce),
+        }
     }
 
     /// Reads a file.
@@ -111,8 +163,21 @@ mod tests {
         };
         assert!(import.to_json().unwrap().starts_with(r#"{"type":"key-import","device_id":""#));
         assert!(import.to_json().unwrap().ends_with(r#","device_key":"MII="}"#));
-        for request in [provision, import] {
-            assert_eq!(Request::from_json(request.to_json().unwrap().as_bytes()).unwrap(), request);
+        let (device_id, nonce) = (Bytes([2; 32]), Bytes([3; 32]));
+        let lock = Request::Lock { device_id, nonce };
+        let rotate = Request::RotateRoot { device_id, nonce };
+        let decommission = Request::Decommission { device_id, nonce };
+        for request in [provision, import, lock, rotate, decommission] {
+            let text = request.to_json().unwrap();
+            assert!(
+                text.starts_with(&format!(r#"{{"type":"{}","device_id":"#, request.type_name())),
+                "{text}"
+            );
+            assert_eq!(Request::from_json(text.as_bytes()).unwrap(), request);
+            assert!(
+                text.contains(&request.asking().0.to_string())
+                    && text.contains(&request.asking().1.to_string())
+            );
         }
     }
 

@@ -109,7 +109,7 @@ fn terms(
     Terms {
         publisher: sign::public_key(publisher.verifying_key()).id(),
         uuid: facts.uuid,
-        name: edition.name.clone(),
+        name: edition.name,
         version: facts.version,
         min_optee: edition.min_optee,
         min_ta: edition.min_ta,
@@ -118,7 +118,7 @@ fn terms(
         plaintext_sha256: Bytes(Sha256::digest(image).into()),
         nonce: ciphertext.nonce,
         tag: ciphertext.tag,
-        class_key: edition.class_key.clone(),
+        class_key: edition.class_key,
     }
 }
 

@@ -6,8 +6,14 @@ use p256::ecdsa::signature::hazmat::PrehashVerifier;
 use p256::ecdsa::{Signature, VerifyingKey};
 use rsa::RsaPrivateKey;
 use rsa::pkcs8::EncodePublicKey;
-use trustbox_api::limits::{MAX_PUBLISHER_UUIDS, MAX_RELEASER_KEYS, MAX_REQUEST, MAX_WRAPPED_KEY};
-use trustbox_api::statement::{Envelope, KeyBundle, PinRoot, Publisher, Releaser, digest};
+use trustbox_api::limits::{
+    MAX_KEY_NAME, MAX_LEGACY_UUIDS, MAX_PUBLISHER_UUIDS, MAX_RELEASER_KEYS, MAX_REQUEST,
+    MAX_REVOCATION_ITEMS, MAX_WRAPPED_KEY,
+};
+use trustbox_api::statement::{
+    Decommission, Envelope, KeyBundle, Lock, PinRoot, Policy, Publisher, Releaser, Revocation, Revoker,
+    RotateRoot, digest,
+};
 use trustbox_api::{Bytes, wire};
 
 use super::*;
@@ -17,10 +23,6 @@ const ASKING: Asking = Asking { device_id: Bytes([0xd1; 32]), nonce: Bytes([0x0e
 
 static DEVICE: LazyLock<RsaPrivateKey> =
     LazyLock::new(|| RsaPrivateKey::new(&mut UnwrapErr(SysRng), 2048).unwrap());
-
-fn id(key: &SigningKey) -> KeyId {
-    public_key(key.verifying_key()).id()
-}
 
 /// Header and body of a statement whose signature verifies.
 fn open<'a>(bytes: &'a [u8], signer: &SigningKey) -> (Header, &'a [u8]) {
@@ -87,13 +89,82 @@ fn fullest_delegations_fit_and_fuller_are_refused() {
     let key = public_key(root.verifying_key());
     let uuids = [Uuid(Bytes([0xff; 16])); MAX_PUBLISHER_UUIDS + 1];
     open(&delegate_publisher(&root, &key, &uuids[1..], u64::MAX).unwrap(), &root);
-    let names: Vec<KeyName> =
-        (0..=MAX_RELEASER_KEYS).map(|_| KeyName::try_from("k".repeat(32).as_str()).unwrap()).collect();
+    let names: Vec<KeyName> = (0..=MAX_RELEASER_KEYS)
+        .map(|_| KeyName::try_from("k".repeat(MAX_KEY_NAME).as_str()).unwrap())
+        .collect();
     open(&delegate_releaser(&root, &key, &names[1..], u64::MAX).unwrap(), &root);
     for error in [delegate_publisher(&root, &key, &uuids, 1), delegate_releaser(&root, &key, &names, 1)] {
         assert!(matches!(error, Err(IssueError::Count { found: 17, limit: 16, .. })));
     }
     assert!(matches!(delegate_publisher(&root, &key, &[], 1), Err(IssueError::Count { found: 0, .. })));
+}
+
+#[test]
+fn answers_of_owner_and_authority_are_for_one_device_and_nonce() {
+    let (old, new) = (generate().unwrap(), generate().unwrap());
+    let nonce = ASKING.nonce;
+    let bytes = lock(&old, id(&new), &ASKING).unwrap();
+    let (header, body) = open(&bytes, &old);
+    assert_eq!((header.kind, header.root), (Kind::Lock, id(&new)));
+    assert_eq!(wire::decode(body), Ok(Lock { nonce }));
+    let public = public_key(new.verifying_key());
+    let rotated = rotate_root(&old, &public, &ASKING).unwrap();
+    let (header, body) = open(&rotated, &old);
+    assert_eq!((header.kind, header.root), (Kind::RotateRoot, id(&old)));
+    assert_eq!(wire::decode(body), Ok(RotateRoot { nonce, root: public }));
+    let ended = decommission(&old, &ASKING).unwrap();
+    let (header, body) = open(&ended, &old);
+    assert_eq!((header.kind, header.root), (Kind::Decommission, id(&old)));
+    assert_eq!(wire::decode(body), Ok(Decommission { nonce }));
+    for (bytes, signer) in [(&bytes, &old), (&rotated, &old), (&ended, &old)] {
+        let (header, _) = open(bytes, signer);
+        assert_eq!((header.sequence, header.audience), (0, Audience::Device(ASKING.device_id)));
+        assert!(header.kind.is_for_one_device());
+    }
+}
+
+#[test]
+fn owner_says_what_is_allowed_and_revoked_and_for_whom() {
+    let (root, revoker) = (generate().unwrap(), generate().unwrap());
+    let class = Audience::Class(KeyName::from("class").unwrap());
+    let scope = Scope { audience: class, sequence: 7 };
+    let bytes = delegate_revoker(&root, &public_key(revoker.verifying_key()), scope).unwrap();
+    let (header, body) = open(&bytes, &root);
+    assert_eq!((header.kind, header.audience, header.sequence), (Kind::Revoker, class, 7));
+    assert_eq!(wire::decode(body), Ok(Revoker { key: public_key(revoker.verifying_key()) }));
+
+    let uuid = Uuid(Bytes([1; 16]));
+    let device = Scope { audience: Audience::Device(ASKING.device_id), sequence: 8 };
+    let bytes = policy(&root, &[uuid], 3, device).unwrap();
+    let (header, body) = open(&bytes, &root);
+    assert_eq!((header.kind, header.audience, header.root), (Kind::Policy, device.audience, id(&root)));
+    let body: Policy = wire::decode(body).unwrap();
+    assert_eq!((&body.legacy[..], body.max_enclaves), (&[uuid][..], 3));
+
+    let items = [Revoked::Key(Bytes([4; 32])), Revoked::Enclave { uuid, floor: u32::MAX }];
+    let bytes = revoke(&revoker, id(&root), &items, 9).unwrap();
+    let (header, body) = open(&bytes, &revoker);
+    assert_eq!((header.kind, header.audience, header.root), (Kind::Revocation, Audience::Fleet, id(&root)));
+    assert_eq!(wire::decode::<Revocation>(body).unwrap().items[..], items);
+}
+
+#[test]
+fn fullest_policies_and_revocations_fit_and_fuller_are_refused() {
+    let root = generate().unwrap();
+    let uuids = [Uuid(Bytes([0xff; 16])); MAX_LEGACY_UUIDS + 1];
+    open(&policy(&root, &uuids[1..], 16, u64::MAX).unwrap(), &root);
+    open(&policy(&root, &[], 0, 1).unwrap(), &root);
+    let refused = |statement| match statement {
+        Err(IssueError::Count { found, least, limit, .. }) => (found, least, limit),
+        _ => panic!("issued"),
+    };
+    assert_eq!(refused(policy(&root, &uuids, 16, 1)), (9, 0, 8));
+    assert_eq!(refused(policy(&root, &[], 17, 1)), (17, 0, 16));
+    let name = KeyName::from(&"k".repeat(MAX_KEY_NAME)).unwrap();
+    let items = [Revoked::ClassKey { name, floor: u32::MAX }; MAX_REVOCATION_ITEMS + 1];
+    open(&revoke(&root, id(&root), &items[1..], u64::MAX).unwrap(), &root);
+    assert_eq!(refused(revoke(&root, id(&root), &items, 1)), (17, 1, 16));
+    assert_eq!(refused(revoke(&root, id(&root), &[], 1)), (0, 1, 16));
 }
 
 #[test]

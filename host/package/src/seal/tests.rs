@@ -3,7 +3,7 @@
 use aes_gcm::Tag;
 use p256::ecdsa::signature::Verifier;
 use p256::ecdsa::{Signature, VerifyingKey};
-use trustbox_api::limits::{MAX_NAME, MAX_REQUEST};
+use trustbox_api::limits::{MAX_KEY_NAME, MAX_NAME, MAX_REQUEST};
 use trustbox_api::statement::{DOMAIN, Envelope};
 use trustbox_api::{Uuid, wire};
 
@@ -133,7 +133,7 @@ fn two_packages_share_no_ciphertext() {
 fn longest_names_fit_the_limits() {
     let mut world = World::new();
     world.edition.name = Name::try_from("n".repeat(MAX_NAME).as_str()).unwrap();
-    world.edition.class_key = KeyRef::new(&"k".repeat(32), u32::MAX).unwrap();
+    world.edition.class_key = KeyRef::new(&"k".repeat(MAX_KEY_NAME), u32::MAX).unwrap();
     let bytes = world.seal();
     assert!(Package::read(&bytes).unwrap().trusted().unwrap().statement.len() <= MAX_REQUEST);
 }

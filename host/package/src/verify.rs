@@ -1,0 +1,159 @@
+//! Signatures of statements and evidence (ES256) checked, and a log held against its signed head.
+//!
+//! For people who look at statements and for those who rely on evidence; the TA believes none of it and checks itself.
+
+use p256::ecdsa::signature::hazmat::PrehashVerifier;
+use p256::ecdsa::{Signature, VerifyingKey};
+use thiserror::Error;
+use trustbox_api::evidence::{self, Evidence, SignedEvidence};
+use trustbox_api::log::Ring;
+use trustbox_api::statement::{self, Envelope};
+use trustbox_api::{Bytes, KeyId, PublicKey, wire};
+
+/// Why evidence is not to be believed.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
+pub enum EvidenceError {
+    /// The bytes are none.
+    #[error("evidence does not decode")]
+    Encoding,
+    /// Another key signed.
+    #[error("evidence is signed by {found}, expected {expected}")]
+    Signer {
+        /// The key that the evidence names.
+        found: KeyId,
+        /// The attestation key.
+        expected: KeyId,
+    },
+    /// The signature is not over this.
+    #[error("signature of the evidence does not verify")]
+    Signature,
+    /// The log is shorter than its head, or lost entries since.
+    #[error("log has entries {first} to {next}, its head is at {number}")]
+    Range {
+        /// Number of the first entry there is.
+        first: u64,
+        /// Number after the last entry there is.
+        next: u64,
+        /// Entries before the head.
+        number: u64,
+    },
+    /// An entry was changed.
+    #[error("log leads to head {found}, the device signed {expected}")]
+    Head {
+        /// Where the entries lead.
+        found: Bytes<32>,
+        /// Where they must lead.
+        expected: Bytes<32>,
+    },
+}
+
+/// Whether the key that a statement names signed it; whether that key has any authority is another question.
+pub fn statement(envelope: &Envelope<'_>) -> bool {
+    verifies(&envelope.signer, &statement::digest(envelope.payload), &envelope.signature)
+}
+
+/// What `bytes`, an encoded [`SignedEvidence`], say, provided that `attestation_key` signed them.
+pub fn evidence(bytes: &[u8], attestation_key: &PublicKey) -> Result<Evidence, EvidenceError> {
+    let signed: SignedEvidence<'_> = wire::decode(bytes).map_err(|_| EvidenceError::Encoding)?;
+    if signed.signer != *attestation_key {
+        let (found, expected) = (signed.signer.id(), attestation_key.id());
+        return Err(EvidenceError::Signer { found, expected });
+    }
+    if !verifies(attestation_key, &evidence::digest(signed.payload), &signed.signature) {
+        return Err(EvidenceError::Signature);
+    }
+    wire::decode(signed.payload).map_err(|_| EvidenceError::Encoding)
+}
+
+/// Whether the entries of a channel lead to the head that was signed; entries that came later do not matter.
+pub fn chain(ring: &Ring, (number, expected): (u64, Bytes<32>)) -> Result<(), EvidenceError> {
+    let (first, next) = (ring.first, ring.next());
+    if !(first..=next).contains(&number) {
+        return Err(EvidenceError::Range { first, next, number });
+    }
+    let mut then = ring.clone();
+    // At most as many as there are.
+    then.entries.truncate((number - first) as usize);
+    let found = then.head().map_err(|_| EvidenceError::Encoding)?;
+    if found == expected { Ok(()) } else { Err(EvidenceError::Head { found, expected }) }
+}
+
+fn verifies(signer: &PublicKey, digest: &[u8; 32], signature: &Bytes<64>) -> bool {
+    let key = VerifyingKey::from_sec1_bytes(&[&[4], signer.0.as_ref()].concat());
+    match (key, Signature::from_slice(signature.as_ref())) {
+        (Ok(key), Ok(signature)) => key.verify_prehash(digest, &signature).is_ok(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use p256::ecdsa::SigningKey;
+    use p256::ecdsa::signature::hazmat::PrehashSigner;
+    use trustbox_api::log::{Entry, Event, LogHead};
+
+    use super::*;
+    use crate::class_key::ClassKey;
+    use crate::sign::{encode, public_key};
+
+    fn generate() -> SigningKey {
+        // Outside of the group's order once in 2^32 times.
+        SigningKey::from_slice(ClassKey::generate().unwrap().expose()).unwrap()
+    }
+
+    fn signed(payload: &[u8], key: &SigningKey) -> Vec<u8> {
+        let signature: Signature = key.sign_prehash(&evidence::digest(payload)).unwrap();
+        let signer = public_key(key.verifying_key());
+        encode(&SignedEvidence { payload, signer, signature: Bytes(signature.to_bytes().into()) }).unwrap()
+    }
+
+    fn ring(entries: u32) -> Ring {
+        let mut ring = Ring::default();
+        for uptime in 0..entries {
+            ring.append(Entry { boot: 1, uptime, event: Event::Locked }).unwrap();
+        }
+        ring
+    }
+
+    #[test]
+    fn evidence_is_believed_from_the_attestation_key_only() {
+        let (key, other) = (generate(), generate());
+        let head = LogHead { device_id: Bytes([1; 32]), nonce: Bytes([2; 32]), heads: Default::default() };
+        let said = Evidence::LogHead(head);
+        let payload = encode(&said).unwrap();
+        let (bytes, public) = (signed(&payload, &key), public_key(key.verifying_key()));
+        assert_eq!(evidence(&bytes, &public), Ok(said));
+        let stranger = public_key(other.verifying_key());
+        assert!(matches!(evidence(&bytes, &stranger), Err(EvidenceError::Signer { .. })));
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            assert!(evidence(&changed, &public).is_err(), "byte {at}");
+        }
+        assert_eq!(evidence(&signed(b"", &key), &public), Err(EvidenceError::Encoding));
+    }
+
+    #[test]
+    fn log_leads_to_its_head_whatever_came_later() {
+        let at = |entries| (u64::from(entries), ring(entries).head().unwrap());
+        for entries in [0, 1, 20, 24] {
+            assert_eq!(chain(&ring(24), at(entries)), Ok(()));
+        }
+        assert_eq!(chain(&ring(30), at(6)), Ok(()));
+        assert_eq!(chain(&ring(30), at(5)), Err(EvidenceError::Range { first: 6, next: 30, number: 5 }),);
+        assert!(matches!(chain(&ring(3), at(4)), Err(EvidenceError::Range { .. })));
+    }
+
+    #[test]
+    fn changed_logs_lead_elsewhere() {
+        let head = (4, ring(4).head().unwrap());
+        let mut changed = ring(4);
+        changed.entries[2].uptime += 1;
+        assert!(matches!(chain(&changed, head), Err(EvidenceError::Head { .. })));
+        let mut shortened = ring(4);
+        shortened.entries.remove(0);
+        shortened.first += 1;
+        assert!(matches!(chain(&shortened, head), Err(EvidenceError::Head { .. })));
+    }
+}

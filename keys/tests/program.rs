@@ -1,0 +1,115 @@
+//! The program itself: what it writes is what was asked for, and dangerous statements take a `--yes`.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use trustbox_api::Bytes;
+use trustbox_package::Request;
+
+const UUID: &str = "01010101-0101-0101-0101-010101010101";
+
+/// A folder with development keys, in which the program runs.
+struct World(TempDir);
+
+impl World {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        trustbox_keys::dev::ensure(dir.path()).unwrap();
+        Self(dir)
+    }
+
+    /// Runs a line of words.
+    fn run(&self, line: &str) -> Output {
+        let program = env!("CARGO_BIN_EXE_trustbox-keys");
+        Command::new(program).args(line.split(' ')).current_dir(self.0.path()).output().unwrap()
+    }
+
+    /// Runs a line that writes `out.st`, and describes that.
+    fn issue(&self, line: &str) -> Value {
+        let output = self.run(&format!("{line} --out out.st"));
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&self.run("show out.st --json").stdout).unwrap()
+    }
+
+    fn refuse(&self, line: &str, status: i32, words: &str) {
+        let output = self.run(&format!("{line} --out refused.st"));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(status), "{line}: {stderr}");
+        assert!(stderr.contains(words), "{line}: {stderr}");
+        assert!(!self.path("refused.st").exists());
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write_request(&self, request: &Request) {
+        fs::write(self.path("request.json"), request.to_json().unwrap()).unwrap();
+    }
+}
+
+const DEVICE: Bytes<32> = Bytes([0xd1; 32]);
+const NONCE: Bytes<32> = Bytes([0x0e; 32]);
+
+#[test]
+fn revocations_list_what_was_named() {
+    let world = World::new();
+    let id = "ab".repeat(32);
+    let shown = world.issue(&format!(
+        "revoke --by revoker.key.pem --root owner-root.pub.pem --key {id} --key publisher.pub.pem \
+         --enclave {UUID}=3 --enclave {UUID} --class-key demo-class=2 --sequence 9"
+    ));
+    assert_eq!((&shown["kind"], &shown["sequence"]), (&"revocation".into(), &9.into()));
+    assert_eq!(shown["revoked"][0]["key"], id.as_str());
+    let publisher = trustbox_keys::files::load_public(&world.path("publisher.pub.pem")).unwrap();
+    assert_eq!(shown["revoked"][1]["key"], publisher.id().to_string());
+    assert_eq!(shown["revoked"][2]["versions_below"], 3);
+    assert_eq!(shown["revoked"][3]["versions"], "all");
+    assert_eq!(shown["revoked"][4]["class_key"], "demo-class");
+    world.refuse("revoke --by revoker.key.pem --root owner-root.pub.pem", 2, "--key");
+    world.refuse("revoke --by revoker.key.pem --root owner-root.pub.pem --key none.pem", 1, "none.pem");
+}
+
+#[test]
+fn audience_is_the_fleet_unless_said_otherwise() {
+    let world = World::new();
+    let policy = format!("policy --root owner-root.key.pem --legacy {UUID} --max-enclaves 3");
+    assert_eq!(world.issue(&policy)["audience"], "fleet");
+    let shown = world.issue(&format!("{policy} --device {DEVICE}"));
+    assert_eq!(shown["audience"], format!("device {DEVICE}"));
+    assert_eq!((&shown["legacy"][0], &shown["max_enclaves"]), (&UUID.into(), &3.into()));
+    assert!(shown["sequence"].as_u64().unwrap() > 1_700_000_000);
+    let revoker = "delegate revoker --root owner-root.key.pem --key revoker.pub.pem";
+    assert_eq!(world.issue(&format!("{revoker} --class demo-class"))["audience"], "class demo-class");
+    world.refuse(&format!("{revoker} --class demo-class --device {DEVICE}"), 2, "cannot be used with");
+    world.refuse("policy --root owner-root.key.pem --max-enclaves 17", 2, "17");
+}
+
+#[test]
+fn requests_of_the_right_type_are_answered() {
+    let world = World::new();
+    world.write_request(&Request::Lock { device_id: DEVICE, nonce: NONCE });
+    let lock =
+        "lock --authority provisioning-authority.key.pem --root owner-root.pub.pem --request request.json";
+    let shown = world.issue(lock);
+    assert_eq!((&shown["kind"], &shown["nonce"]), (&"lock".into(), &NONCE.to_string().into()));
+    world.write_request(&Request::Provision { device_id: DEVICE, nonce: NONCE });
+    world.refuse(lock, 1, "request is of type provision, expected lock");
+}
+
+#[test]
+fn dangerous_statements_take_a_yes() {
+    let world = World::new();
+    let (device_id, nonce) = (DEVICE, NONCE);
+    world.write_request(&Request::RotateRoot { device_id, nonce });
+    let rotate = "rotate-root --root owner-root.key.pem --new-root publisher.pub.pem --request request.json";
+    world.refuse(rotate, 2, &format!("device {DEVICE} would belong to owner root "));
+    assert_eq!(world.issue(&format!("{rotate} --yes"))["kind"], "rotate-root");
+    world.write_request(&Request::Decommission { device_id, nonce });
+    let decommission = "decommission --root owner-root.key.pem --request request.json";
+    world.refuse(decommission, 2, "for ever");
+    assert_eq!(world.issue(&format!("{decommission} --yes"))["kind"], "decommission");
+}
