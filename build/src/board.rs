@@ -33,11 +33,48 @@ pub(crate) enum Profile {
 pub(crate) struct Board {
     pub(crate) name: Spanned<String>,
     pub(crate) profile: Profile,
+    pub(crate) ta: Facts,
     pub(crate) optee: Optee,
     pub(crate) tfa: TrustedFirmware,
     pub(crate) u_boot: UBoot,
     pub(crate) linux: Linux,
     pub(crate) emulator: Emulator,
+}
+
+/// What the TrustBox TA is told about the board.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Facts {
+    pub(crate) huk: Huk,
+    pub(crate) max_image: u32,
+}
+
+/// What the hardware unique key is worth.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Huk {
+    Unique,
+    TestKey,
+    Stub,
+}
+
+impl Huk {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Unique => "unique",
+            Self::TestKey => "test-key",
+            Self::Stub => "stub",
+        }
+    }
+}
+
+impl Profile {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Dev => "dev",
+            Self::Production => "production",
+        }
+    }
 }
 
 /// OP-TEE's platform and build flags.

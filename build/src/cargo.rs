@@ -31,8 +31,9 @@ impl Builder {
             .cross("target/ta", TA_FLAGS)
             .env("TA_DEV_KIT_DIR", kit)
             .env("TRUSTBOX_PROVISIONING_AUTHORITY", authority)
-            .env("TRUSTBOX_HUK", "stub")
-            .env("TRUSTBOX_PROFILE", "dev"))
+            .env("TRUSTBOX_HUK", self.board.ta.huk.name())
+            .env("TRUSTBOX_MAX_IMAGE", self.board.ta.max_image.to_string())
+            .env("TRUSTBOX_PROFILE", self.board.profile.name()))
     }
 
     /// Cargo for programs of the device's Linux.

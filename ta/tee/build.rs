@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `TRUSTBOX_HUK` | `unique`, `test-key` or `stub` |
 //! | `TRUSTBOX_PROFILE` | `dev` or `production` |
+//! | `TRUSTBOX_MAX_IMAGE` | bytes of the largest enclave image that the board has secure memory for |
 //! | `TRUSTBOX_PROVISIONING_AUTHORITY` | file with the SHA-256 of the authority's SubjectPublicKeyInfo, 64 hex digits |
 
 use std::path::Path;
@@ -30,10 +31,13 @@ fn facts() -> Result<String, String> {
     if profile == "Production" && huk != "Unique" {
         return Err("TRUSTBOX_PROFILE=production needs TRUSTBOX_HUK=unique".into());
     }
+    let max_image = variable("TRUSTBOX_MAX_IMAGE")?;
+    let max_image: u32 =
+        max_image.parse().map_err(|_| format!("TRUSTBOX_MAX_IMAGE is '{max_image}', not a number"))?;
     let authority = authority()?;
     Ok(format!(
         "const HUK: Huk = Huk::{huk};\nconst PROFILE: Profile = Profile::{profile};\n\
-         const PROVISIONING_AUTHORITY: KeyId = Bytes({authority:?});\n"
+         const MAX_IMAGE: u32 = {max_image};\nconst PROVISIONING_AUTHORITY: KeyId = Bytes({authority:?});\n"
     ))
 }
 

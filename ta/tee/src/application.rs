@@ -48,7 +48,9 @@ impl Application for TrustBox {
                 let reply = self.handle(command, request, data);
                 Ok(parameters.reply(REPLY, reply)?)
             }
-            (Shape::Forward, [Value(Input, command, 0), _, _, _]) => self.forward(command, parameters),
+            (Shape::Forward, [Value(Input, command, limit), _, _, _]) => {
+                self.forward(command, limit, parameters)
+            }
             _ => Err(Error::BadParameters.into()),
         }
     }
@@ -61,9 +63,9 @@ impl TrustBox {
         self.reply.get(..length).ok_or(Error::Internal)
     }
 
-    fn forward(&mut self, command: u32, parameters: &mut Parameters<'_>) -> Result<(), Status> {
+    fn forward(&mut self, command: u32, limit: u32, parameters: &mut Parameters<'_>) -> Result<(), Status> {
         let mut forwarded = parameters.for_enclave();
-        let result = self.session.enclave()?.invoke(command, &mut forwarded);
+        let result = self.session.enclave()?.invoke(command, limit, &mut forwarded);
         parameters.answer(&forwarded);
         if result == Err(Error::EnclavePanicked.into()) {
             self.session.enclave_died();

@@ -22,9 +22,16 @@ impl Enclave {
         TaSession::open(uuid, &Parameters(parameters)).map(Self).map_err(refusal)
     }
 
-    /// Forwards a call. The enclave's own numbers pass, except those that only the TrustBox TA returns.
-    pub fn invoke(&mut self, command: u32, parameters: &mut Parameters<'_>) -> Result<(), Status> {
-        self.0.invoke(command, parameters).map_err(|failure| match failure {
+    /// Forwards a call; after `limit` milliseconds, if that is not 0, the enclave is asked to stop. Its own numbers pass,
+    /// except those that only the TrustBox TA returns.
+    pub fn invoke(
+        &mut self,
+        command: u32,
+        limit: u32,
+        parameters: &mut Parameters<'_>,
+    ) -> Result<(), Status> {
+        let limit = if limit == 0 { sys::TEE_TIMEOUT_INFINITE } else { limit };
+        self.0.invoke_within(command, limit, parameters).map_err(|failure| match failure {
             Failure { code, from_callee: true } if !Error::is_ours(code) => Status(code),
             Failure { code: sys::TEE_ERROR_BAD_PARAMETERS, from_callee: false } => {
                 Error::BadParameters.into()

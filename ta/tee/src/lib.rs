@@ -16,7 +16,7 @@ extern crate alloc;
 #[cfg(feature = "trusted-application")]
 mod application;
 #[cfg(feature = "trusted-application")]
-mod device_key;
+mod device_keys;
 #[cfg(feature = "trusted-application")]
 mod enclave;
 pub mod entry;
@@ -32,6 +32,8 @@ pub mod parameters;
 #[cfg(feature = "trusted-application")]
 mod platform;
 pub mod random;
+#[cfg(feature = "trusted-application")]
+mod secstor;
 pub mod session;
 pub mod status;
 pub mod storage;

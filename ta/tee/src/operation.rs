@@ -31,9 +31,19 @@ pub fn decrypt_oaep(private: impl GenericObject, wrapped: &[u8]) -> Result<Secre
     let algorithm = sys::TEE_ALG_RSAES_PKCS1_OAEP_MGF1_SHA256;
     let operation = Operation::new(algorithm, sys::TEE_OperationMode::TEE_MODE_DECRYPT, private);
     let mut key = Secret::zero();
-    match operation.and_then(|operation| operation.decrypt(wrapped, key.expose_mut())) {
+    match operation.and_then(|operation| operation.operate(wrapped, key.expose_mut())) {
         Some(32) => Ok(key),
         _ => Err(Error::Decryption),
+    }
+}
+
+/// ECDSA P-256 over a SHA-256 digest, r‖s; `private` is closed by it.
+pub fn sign_es256(private: impl GenericObject, digest: &[u8; 32]) -> Result<Bytes<64>, Error> {
+    let operation = Operation::new(sys::TEE_ALG_ECDSA_P256, sys::TEE_OperationMode::TEE_MODE_SIGN, private);
+    let mut signature = [0; 64];
+    match operation.and_then(|operation| operation.operate(digest, &mut signature)) {
+        Some(64) => Ok(Bytes(signature)),
+        _ => Err(Error::Internal),
     }
 }
 
@@ -74,13 +84,14 @@ impl Operation {
         code == sys::TEE_SUCCESS
     }
 
-    fn decrypt(&self, wrapped: &[u8], out: &mut [u8]) -> Option<u64> {
+    /// Decrypts or signs, as the operation was made for; the bytes of the result.
+    fn operate(&self, input: &[u8], out: &mut [u8]) -> Option<u64> {
         let mut size = out.len() as u64;
-        let (wrapped, wrapped_size) = (wrapped.as_ptr().cast(), wrapped.len());
-        // SAFETY: `wrapped` is readable and `out` writable for as long as they are; there are no attributes to read.
+        let (input, input_size) = (input.as_ptr().cast(), input.len());
+        // SAFETY: `input` is readable and `out` writable for as long as they are; there are no attributes to read.
         let code = unsafe {
             let out = out.as_mut_ptr().cast();
-            sys::_utee_asymm_operate(self.0.into(), ptr::null(), 0, wrapped, wrapped_size, out, &mut size)
+            sys::_utee_asymm_operate(self.0.into(), ptr::null(), 0, input, input_size, out, &mut size)
         };
         (code == sys::TEE_SUCCESS).then_some(size)
     }

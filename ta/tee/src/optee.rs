@@ -1,31 +1,23 @@
 //! The trait `Tee` on OP-TEE.
 
+use arrayvec::ArrayVec;
 use optee_utee_sys as sys;
-use trustbox_api::command::Caller;
-use trustbox_api::key::{DeviceId, PublicKey, Uuid};
+use trustbox_api::key::{PublicKey, Uuid};
 use trustbox_api::launch::Launch;
 use trustbox_api::{Bytes, Error, Secret};
-use trustbox_core::{DevicePublicKey, Platform, Record, Slot, Tee, Untrusted};
+use trustbox_core::{DevicePublicKey, Held, Moment, Platform, Record, Slot, Tee, Untrusted};
 
 use crate::enclave::Enclave;
 use crate::mapping::Mapping;
-use crate::parameters::{Claim, Parameter, Parameters};
-use crate::session::{Failure, TaSession};
+use crate::parameters::Claim;
 use crate::storage::Lock;
-use crate::{device_key, identity, operation, platform, random, storage};
-
-/// The pseudo-TA that installs trusted applications, 6e256cba-fc4d-4941-ad09-2ca1860342dd.
-const SECSTOR: Uuid = Uuid(Bytes([
-    0x6e, 0x25, 0x6c, 0xba, 0xfc, 0x4d, 0x49, 0x41, 0xad, 0x09, 0x2c, 0xa1, 0x86, 0x03, 0x42, 0xdd,
-]));
-/// `PTA_SECSTOR_TA_MGMT_BOOTSTRAP`.
-const BOOTSTRAP: u32 = 0;
+use crate::{device_keys, identity, operation, platform, random, secstor, storage};
 
 /// OP-TEE, as one session uses it.
 #[derive(Default)]
 pub struct OpTee {
     /// A session is one `Slot::Session`, and one each of the others at most.
-    held: heapless::Vec<(Slot, Lock), 3>,
+    held: ArrayVec<(Slot, Lock), 3>,
 }
 
 impl Tee for OpTee {
@@ -36,13 +28,18 @@ impl Tee for OpTee {
         platform::platform()
     }
 
-    fn device_id(&mut self) -> Result<DeviceId, Error> {
-        platform::device_id()
+    fn derive(&mut self, purpose: &[u8]) -> Result<Secret<32>, Error> {
+        platform::derive(purpose)
     }
 
-    fn caller(&mut self) -> Result<Caller, Error> {
-        let application = identity::calling_application()?;
-        Ok(if application.is_some() { Caller::Enclave } else { Caller::NormalWorld })
+    fn caller(&mut self) -> Result<Option<Uuid>, Error> {
+        identity::calling_application()
+    }
+
+    fn now(&mut self) -> Result<Moment, Error> {
+        let mut time = optee_utee::Time::new();
+        time.system_time();
+        Ok(Moment { boot: secstor::boot_id()?, uptime: time.seconds })
     }
 
     fn random(&mut self, out: &mut [u8]) {
@@ -62,24 +59,37 @@ impl Tee for OpTee {
             Slot::Writer => storage::lock(b"lock.writer"),
             Slot::Install => storage::try_lock(b"lock.install"),
             Slot::Session(number) => storage::try_lock(&[b"lock.session.", &[number][..]].concat()),
+            Slot::EnclaveSession(number) => storage::try_lock(&[b"lock.enclave.", &[number][..]].concat()),
         }?;
-        self.held.push((slot, lock)).map_err(|_| Error::LimitReached)
+        self.held.try_push((slot, lock)).map_err(|_| Error::LimitReached)
     }
 
     fn release(&mut self, slot: Slot) {
         self.held.retain(|(held, _)| *held != slot);
     }
 
-    fn create_device_key(&mut self) -> Result<(), Error> {
-        device_key::create()
+    fn create_keys(&mut self) -> Result<(), Error> {
+        device_keys::create()
+    }
+
+    fn destroy_keys(&mut self) -> Result<(), Error> {
+        device_keys::destroy()
     }
 
     fn device_public_key(&mut self) -> Result<DevicePublicKey, Error> {
-        device_key::public()
+        device_keys::device_public()
+    }
+
+    fn attestation_public_key(&mut self) -> Result<PublicKey, Error> {
+        device_keys::attestation_public()
+    }
+
+    fn sign_es256(&mut self, digest: &[u8; 32]) -> Result<Bytes<64>, Error> {
+        device_keys::sign(digest)
     }
 
     fn unwrap_oaep(&mut self, wrapped: &[u8]) -> Result<Secret<32>, Error> {
-        device_key::unwrap(wrapped)
+        device_keys::unwrap(wrapped)
     }
 
     fn verify_es256(
@@ -96,9 +106,15 @@ impl Tee for OpTee {
     }
 
     fn install(&mut self, image: &mut Mapping) -> Result<(), Error> {
-        let mut secstor = TaSession::open(&SECSTOR, &Parameters::NONE).map_err(|_| Error::Internal)?;
-        let parameters = [Parameter::input(image), Parameter::None, Parameter::None, Parameter::None];
-        secstor.invoke(BOOTSTRAP, &mut Parameters(parameters)).map_err(install_error)
+        secstor::install(image)
+    }
+
+    fn held(&mut self, uuid: &Uuid) -> Result<Option<Held>, Error> {
+        secstor::held(uuid)
+    }
+
+    fn uninstall(&mut self, uuid: &Uuid) -> Result<(), Error> {
+        secstor::uninstall(uuid)
     }
 
     fn open_enclave(&mut self, uuid: &Uuid, launch: &Launch) -> Result<Enclave, Error> {
@@ -121,18 +137,6 @@ fn record_id(record: Record) -> &'static [u8] {
         Record::Device => b"record.device",
         Record::Keys => b"record.keys",
         Record::Enclaves => b"record.enclaves",
-    }
-}
-
-fn install_error(failure: Failure) -> Error {
-    match failure.code {
-        sys::TEE_ERROR_SECURITY
-        | sys::TEE_ERROR_ACCESS_CONFLICT
-        | sys::TEE_ERROR_BAD_FORMAT
-        | sys::TEE_ERROR_BAD_PARAMETERS
-        | sys::TEE_ERROR_NOT_SUPPORTED
-        | sys::TEE_ERROR_ACCESS_DENIED => Error::ImageRefused,
-        sys::TEE_ERROR_OUT_OF_MEMORY => Error::OutOfMemory,
-        _ => Error::Storage,
+        Record::Log => b"record.log",
     }
 }

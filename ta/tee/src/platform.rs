@@ -1,10 +1,9 @@
-//! What the firmware is, and the identity it gives the device.
+//! What the firmware is, and the keys it derives for this TA.
 
 use optee_utee_sys as sys;
-use sha2::{Digest, Sha256};
-use trustbox_api::key::{DeviceId, KeyId, Uuid};
+use trustbox_api::key::{KeyId, Uuid};
 use trustbox_api::message::{Huk, Profile, RollbackProtection, Version};
-use trustbox_api::{Bytes, Error};
+use trustbox_api::{Bytes, Error, Secret};
 use trustbox_core::Platform;
 
 use crate::mapping::Mapping;
@@ -13,8 +12,6 @@ use crate::session::TaSession;
 
 include!(concat!(env!("OUT_DIR"), "/facts.rs"));
 
-/// Keeps the identity apart from whatever else may be derived from the hardware unique key.
-const DOMAIN: &[u8] = b"TrustBox device id\0";
 /// The system pseudo-TA, 3a2f8978-5dc0-11e8-9c2d-fa7ae01bbebc.
 const SYSTEM: Uuid = Uuid(Bytes([
     0x3a, 0x2f, 0x89, 0x78, 0x5d, 0xc0, 0x11, 0xe8, 0x9c, 0x2d, 0xfa, 0x7a, 0xe0, 0x1b, 0xbe, 0xbc,
@@ -31,19 +28,22 @@ pub fn platform() -> Platform {
         optee_version: optee_version(),
         ta_version: version(env!("CARGO_PKG_VERSION").as_bytes()),
         provisioning_authority: PROVISIONING_AUTHORITY,
+        max_image: MAX_IMAGE,
     }
 }
 
-/// SHA-256 over a key that OP-TEE derives from the hardware unique key for this TA alone.
-pub fn device_id() -> Result<DeviceId, Error> {
-    let mut domain = Mapping::new(DOMAIN.len())?;
-    domain.copy_from_slice(DOMAIN);
+/// A key that OP-TEE derives from the hardware unique key for this TA alone.
+pub fn derive(purpose: &[u8]) -> Result<Secret<32>, Error> {
+    let mut context = Mapping::new(purpose.len())?;
+    context.copy_from_slice(purpose);
     let mut key = Mapping::new(32)?;
     let parameters =
-        [Parameter::input(&domain), Parameter::output(&mut key), Parameter::None, Parameter::None];
+        [Parameter::input(&context), Parameter::output(&mut key), Parameter::None, Parameter::None];
     let mut system = TaSession::open(&SYSTEM, &Parameters::NONE).map_err(|_| Error::Internal)?;
     system.invoke(DERIVE_KEY, &mut Parameters(parameters)).map_err(|_| Error::Internal)?;
-    Ok(Bytes(Sha256::new().chain_update(DOMAIN).chain_update(&*key).finalize().into()))
+    let mut derived = Secret::zero();
+    derived.expose_mut().copy_from_slice(&key);
+    Ok(derived)
 }
 
 /// 0.0.0 where OP-TEE does not say. Built outside a release it calls itself `Unknown_4.10`, or a commit without a dot.

@@ -51,11 +51,19 @@ impl TaSession {
 
     /// Invokes a command; outputs and sizes come back in `parameters`, also where the callee fails.
     pub fn invoke(&mut self, command: u32, parameters: &mut Parameters<'_>) -> Result<(), Failure> {
+        self.invoke_within(command, sys::TEE_TIMEOUT_INFINITE, parameters)
+    }
+
+    /// As [`TaSession::invoke`]; after `limit` milliseconds the callee is asked to stop.
+    pub fn invoke_within(
+        &mut self,
+        command: u32,
+        limit: u32,
+        parameters: &mut Parameters<'_>,
+    ) -> Result<(), Failure> {
         let (raw, result) = call(parameters, |types, raw, origin| {
             // SAFETY: as in `open`; the session is open as long as `self` lives.
-            unsafe {
-                sys::TEE_InvokeTACommand(self.0, sys::TEE_TIMEOUT_INFINITE, command, types, raw, origin)
-            }
+            unsafe { sys::TEE_InvokeTACommand(self.0, limit, command, types, raw, origin) }
         });
         if result.map_or_else(|failure| failure.from_callee, |()| true) {
             parameters.take_outputs(&raw);

@@ -63,6 +63,19 @@ pub(crate) fn create_key(id: &[u8], key: &impl GenericObject) -> Result<(), Erro
     create(id, SHARED, Some(raw(key)), &[]).map(drop).map_err(error)
 }
 
+/// Deletes an object; no error where there is none.
+#[cfg(feature = "trusted-application")]
+pub(crate) fn delete(id: &[u8]) -> Result<(), Error> {
+    let object = match open(id, sys::TEE_DATA_FLAG_ACCESS_WRITE_META) {
+        Err(sys::TEE_ERROR_ITEM_NOT_FOUND) => return Ok(()),
+        result => result.map_err(error)?,
+    };
+    // SAFETY: the object is open. The call closes it, whatever comes out, so `object` must not be closed again.
+    let code = unsafe { sys::_utee_storage_obj_del(raw(&object)) };
+    core::mem::forget(object);
+    check(code).map_err(error)
+}
+
 fn take(id: &[u8]) -> Result<ObjectHandle, u32> {
     match open(id, EXCLUSIVE) {
         Err(sys::TEE_ERROR_ITEM_NOT_FOUND) => create(id, EXCLUSIVE, None, &[]),
