@@ -1,11 +1,16 @@
 //! The command line's grammar.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use trustbox_api::Uuid;
+use trustbox_api::key::KeyRef;
+use trustbox_api::message::Nonce;
 
-use crate::enclave::{parse_hex_bytes, parse_number};
+use crate::enclave::{parse_hex_bytes, parse_number, parse_time};
+use crate::key::parse_version;
+use crate::nonce;
 
 /// TrustBox on this device: provision it, install enclaves, talk to them.
 ///
@@ -22,10 +27,23 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// State, keys and versions of the device
+    /// State, keys, policy and versions of the device
     Info,
-    /// Give the device its owner and delegate roles
+    /// Give the device its owner, and apply what the owner says
     Provision(Provision),
+    /// End the factory's part in the device's life
+    Lock(Answer),
+    /// Revoke keys, versions of enclaves or versions of class keys, for ever
+    Revoke {
+        /// The signed revocation
+        statement: PathBuf,
+    },
+    /// Hand the device to a new owner root
+    RotateRoot(ConfirmedAnswer),
+    /// Erase everything secret on the device, for ever
+    Decommission(ConfirmedAnswer),
+    /// Print a certification request (PKCS#10) for the attestation key; it also names the device key
+    Csr(Csr),
     /// The device key, and the class keys released to it
     #[command(subcommand)]
     Key(Key),
@@ -35,19 +53,31 @@ pub(crate) enum Command {
         #[arg(value_name = "FILE.cpk")]
         file: PathBuf,
     },
+    /// Remove an enclave; its version floor stays
+    Uninstall(Uninstall),
     /// Enclaves known to the device
     List,
     /// Launch an enclave and call it once for each line of standard input, `COMMAND [TEXT]`
     Run {
         /// The enclave
         uuid: Uuid,
+        #[command(flatten)]
+        limit: Limit,
     },
     /// Launch an enclave and call it once
     Invoke(Invoke),
+    /// What happened to the device
+    Log(Log),
     /// Completions for a shell
     Completions {
         /// The shell
         shell: clap_complete::Shell,
+    },
+    /// Manual pages: one for each command to a folder, or the first one to standard output
+    Man {
+        /// Write all pages to DIR
+        #[arg(long)]
+        dir: Option<PathBuf>,
     },
 }
 
@@ -56,9 +86,76 @@ pub(crate) struct Provision {
     /// Write a request for the owner to FILE, or to standard output for -
     #[arg(long, value_name = "FILE", conflicts_with = "statements")]
     pub(crate) request: Option<PathBuf>,
-    /// Signed statements, applied in this order: pin-root, then delegations
+    /// Signed statements, applied in this order: pin-root, then delegations, policy, revocations
     #[arg(value_name = "STATEMENT", required_unless_present = "request")]
     pub(crate) statements: Vec<PathBuf>,
+}
+
+/// A step that takes a nonce: its request, or the statement that answers.
+#[derive(Args)]
+pub(crate) struct Answer {
+    /// Write a request to FILE, or to standard output for -
+    #[arg(long, value_name = "FILE", conflicts_with = "statement")]
+    pub(crate) request: Option<PathBuf>,
+    /// The signed statement that answers
+    #[arg(value_name = "STATEMENT", required_unless_present = "request")]
+    pub(crate) statement: Option<PathBuf>,
+}
+
+/// The same, where nobody can undo it.
+#[derive(Args)]
+pub(crate) struct ConfirmedAnswer {
+    #[command(flatten)]
+    pub(crate) answer: Answer,
+    /// Do it: it cannot be undone
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Csr {
+    /// Ends up in the request, so that an old one is recognised: 64 hexadecimal digits [default: random]
+    #[arg(long, value_name = "HEX", value_parser = nonce::parse)]
+    pub(crate) nonce: Option<Nonce>,
+    /// Encoding
+    #[arg(long, value_enum, default_value_t = Encoding::Pem)]
+    pub(crate) format: Encoding,
+}
+
+#[derive(Args)]
+pub(crate) struct Uninstall {
+    /// The enclave
+    pub(crate) uuid: Uuid,
+    /// Also destroy the key of its sealed data, and its counters
+    #[arg(long)]
+    pub(crate) erase: bool,
+    /// Do it: erased data cannot be restored
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Log {
+    /// Show this channel only [default: all, in the order of time]
+    #[arg(long, value_enum)]
+    pub(crate) channel: Option<Channel>,
+    /// Also have the device sign the heads of the log, and check that all channels lead to them
+    #[arg(long)]
+    pub(crate) head: bool,
+    /// What the device signs the heads over: 64 hexadecimal digits [default: random]
+    #[arg(long, value_name = "HEX", requires = "head", value_parser = nonce::parse)]
+    pub(crate) nonce: Option<Nonce>,
+}
+
+/// A channel of the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Channel {
+    /// What somebody with a key said
+    Authority,
+    /// What Linux brought about
+    Activity,
+    /// Notes of enclaves
+    Enclaves,
 }
 
 #[derive(Subcommand)]
@@ -80,6 +177,15 @@ pub(crate) enum Key {
     },
     /// Class keys the device holds
     List,
+    /// Destroy one version of a class key on this device
+    Destroy {
+        /// The class key
+        #[arg(value_name = "NAME@VERSION", value_parser = parse_version)]
+        key: KeyRef,
+        /// Do it: enclaves packed for the key cannot be installed until it is released again
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -99,12 +205,22 @@ pub(crate) struct Invoke {
     pub(crate) command: u32,
     #[command(flatten)]
     pub(crate) input: Input,
+    #[command(flatten)]
+    pub(crate) limit: Limit,
     /// Write the reply to a file instead
     #[arg(long, value_name = "FILE", conflicts_with = "raw")]
     pub(crate) output: Option<PathBuf>,
     /// Print the bytes of the reply as they are
     #[arg(long, conflicts_with = "json")]
     pub(crate) raw: bool,
+}
+
+/// How long a call may take.
+#[derive(Args)]
+pub(crate) struct Limit {
+    /// Ask the enclave to stop a call after this time, 500ms, 5s or 2m; one that never looks goes on [default: none]
+    #[arg(long, value_name = "DURATION", value_parser = parse_time)]
+    pub(crate) timeout: Option<Duration>,
 }
 
 /// What the enclave is given; nothing by default.
@@ -157,6 +273,17 @@ mod tests {
             "trustbox install a.cpk",
             "trustbox list",
             "trustbox completions bash",
+            "trustbox lock --request -",
+            "trustbox lock a.st",
+            "trustbox revoke a.st",
+            "trustbox rotate-root --request r.json",
+            "trustbox rotate-root a.st --yes",
+            "trustbox decommission a.st",
+            "trustbox csr --format der",
+            "trustbox key destroy meter@2 --yes",
+            "trustbox log --channel authority --json",
+            "trustbox log --head",
+            "trustbox man --dir d",
         ] {
             assert!(accepts(line), "{line}");
         }
@@ -165,6 +292,10 @@ mod tests {
             "invoke UUID 1",
             "invoke UUID 0x10 --hex 00ff --output f",
             "invoke UUID 1 --text t --raw",
+            "invoke UUID 1 --timeout 500ms",
+            "run UUID --timeout 5s",
+            "uninstall UUID",
+            "uninstall UUID --erase --yes",
         ] {
             assert!(accepts(&format!("trustbox {}", line.replace("UUID", UUID))), "{line}");
         }
@@ -180,6 +311,14 @@ mod tests {
             "trustbox key import --request f bundle.st",
             "trustbox install",
             "trustbox run not-a-uuid",
+            "trustbox lock",
+            "trustbox lock --request f a.st",
+            "trustbox lock a.st --yes",
+            "trustbox decommission",
+            "trustbox revoke",
+            "trustbox key destroy meter",
+            "trustbox log --nonce 00",
+            "trustbox csr --nonce 00",
         ] {
             assert!(!accepts(line), "{line}");
         }
@@ -191,6 +330,7 @@ mod tests {
             "4294967296",
             "1 --raw --output f",
             "1 --raw --json",
+            "1 --timeout 5",
         ] {
             assert!(!accepts(&format!("trustbox invoke {UUID} {line}")), "{line}");
         }

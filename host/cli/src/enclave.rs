@@ -2,12 +2,13 @@
 
 use std::io::{self, BufRead};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use trustbox_api::Uuid;
 use trustbox_client::{EnclaveSession, TrustBox};
 
-use crate::arguments::{HexBytes, Input, Invoke};
+use crate::arguments::{HexBytes, Input, Invoke, Limit};
 use crate::failure::Failure;
 use crate::files;
 use crate::output::Output;
@@ -23,7 +24,7 @@ pub(crate) fn invoke(args: &Invoke, output: Output) -> Result<(), Failure> {
     let mut trustbox = TrustBox::open().map_err(|error| Failure::call("invoke", "device", &error))?;
     let reply = trustbox
         .open_enclave(args.uuid)
-        .and_then(|mut enclave| enclave.invoke(args.command, &input, REPLY_CAPACITY));
+        .and_then(|mut enclave| call(&mut enclave, args.command, &input, &args.limit));
     let object = format!("{} command {}", args.uuid, args.command);
     let reply = reply.map_err(|error| Failure::call("invoke", object, &error))?;
     match &args.output {
@@ -34,7 +35,7 @@ pub(crate) fn invoke(args: &Invoke, output: Output) -> Result<(), Failure> {
 }
 
 /// A session: one call per line of standard input. Goes on after a failed call; the first one decides the status.
-pub(crate) fn run(uuid: Uuid, output: Output) -> Result<ExitCode, Failure> {
+pub(crate) fn run(uuid: Uuid, limit: &Limit, output: Output) -> Result<ExitCode, Failure> {
     let mut trustbox = TrustBox::open().map_err(|error| Failure::call("run", "device", &error))?;
     let mut enclave = trustbox.open_enclave(uuid).map_err(|error| Failure::call("run", uuid, &error))?;
     output.result(&json!({"launched": uuid.to_string()}), &format!("launched {uuid}"))?;
@@ -42,7 +43,7 @@ pub(crate) fn run(uuid: Uuid, output: Output) -> Result<ExitCode, Failure> {
     for line in io::stdin().lock().lines() {
         let line = line.map_err(|error| Failure::file("read", "standard input", error))?;
         let Some(call) = parse_line(&line) else { continue };
-        match call.and_then(|call| make(&mut enclave, uuid, &call)) {
+        match call.and_then(|call| make(&mut enclave, uuid, &call, limit)) {
             Ok((command, reply)) => output.result(&reply_json(command, &reply), &reply_text(&reply))?,
             Err(failure) if status == ExitCode::SUCCESS => status = output.failure(&failure),
             Err(failure) => drop(output.failure(&failure)),
@@ -71,10 +72,27 @@ fn parse_line(line: &str) -> Option<Result<Call<'_>, Failure>> {
     (!line.is_empty()).then_some(call)
 }
 
-fn make(enclave: &mut EnclaveSession<'_>, uuid: Uuid, call: &Call<'_>) -> Result<(u32, Vec<u8>), Failure> {
-    match enclave.invoke(call.command, call.text.as_bytes(), REPLY_CAPACITY) {
-        Ok(reply) => Ok((call.command, reply)),
-        Err(error) => Err(Failure::call("run", format_args!("{uuid} command {}", call.command), &error)),
+fn make(
+    enclave: &mut EnclaveSession<'_>,
+    uuid: Uuid,
+    &Call { command, text }: &Call<'_>,
+    limit: &Limit,
+) -> Result<(u32, Vec<u8>), Failure> {
+    let reply = call(enclave, command, text.as_bytes(), limit);
+    let reply =
+        reply.map_err(|error| Failure::call("run", format_args!("{uuid} command {command}"), &error))?;
+    Ok((command, reply))
+}
+
+fn call(
+    enclave: &mut EnclaveSession<'_>,
+    command: u32,
+    input: &[u8],
+    limit: &Limit,
+) -> trustbox_client::Result<Vec<u8>> {
+    match limit.timeout {
+        Some(limit) => enclave.invoke_within(command, input, REPLY_CAPACITY, limit),
+        None => enclave.invoke(command, input, REPLY_CAPACITY),
     }
 }
 
@@ -97,6 +115,17 @@ pub(crate) fn parse_number(text: &str) -> Result<u32, String> {
         _ => None,
     };
     number.ok_or_else(|| "not a number from 0 to 4294967295".to_owned())
+}
+
+/// A time, as `500ms`, `5s` or `2m`; what the TA takes is up to 2³² - 1 milliseconds.
+pub(crate) fn parse_time(text: &str) -> Result<Duration, String> {
+    let units = [("ms", 1), ("s", 1000), ("m", 60_000)];
+    let number = |unit| text.strip_suffix(unit).and_then(|number| parse_number(number).ok());
+    let milliseconds = units.iter().find_map(|(unit, scale)| number(*unit)?.checked_mul(*scale));
+    milliseconds
+        .filter(|milliseconds| *milliseconds > 0)
+        .map(|milliseconds| Duration::from_millis(milliseconds.into()))
+        .ok_or_else(|| "not a time from 1ms to 49 days, as 500ms, 5s or 2m".to_owned())
 }
 
 /// Bytes from hexadecimal digits.
@@ -154,6 +183,17 @@ mod tests {
         assert_eq!(parse_number("0xffffffff"), Ok(u32::MAX));
         for bad in ["", "0x", "-1", "+1", "0x+1", "4294967296", "0x100000000", "1a"] {
             assert!(parse_number(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn times_have_a_unit() {
+        assert_eq!(parse_time("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_time("5s"), Ok(Duration::from_secs(5)));
+        assert_eq!(parse_time("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(parse_time("4294967295ms"), Ok(Duration::from_millis(u32::MAX.into())));
+        for bad in ["", "5", "s", "0s", "-1s", "1.5s", "5 s", "4294967295s", "1h", "4294967296ms"] {
+            assert!(parse_time(bad).is_err(), "{bad}");
         }
     }
 

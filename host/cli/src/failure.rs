@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use trustbox_client::Error;
 use trustbox_package::PackageError;
+use trustbox_package::verify::EvidenceError;
 
 /// Exit statuses other than success.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,6 +35,12 @@ impl Failure {
         Self::new(Status::Usage, "Usage", text, help)
     }
 
+    /// Something that nobody can undo, and that nobody confirmed.
+    pub(crate) fn unconfirmed(what: &str, object: impl Display, would: impl Display) -> Self {
+        let text = format_args!("{what}: {object}: {would}");
+        Self::new(Status::Usage, "Unconfirmed", text, "repeat with --yes to do it")
+    }
+
     /// A file that cannot be read or written.
     pub(crate) fn file(what: &str, object: impl Display, error: impl Display) -> Self {
         Self::new(
@@ -51,6 +58,17 @@ impl Failure {
             _ => "the file is damaged or not a package; copy it again or pack it again",
         };
         Self::new(Status::Refused, "BadPackage", format_args!("{what}: {object}: {error}"), help)
+    }
+
+    /// What the device signed is not to be believed.
+    pub(crate) fn evidence(what: &str, object: impl Display, error: &EvidenceError) -> Self {
+        let text = format_args!("{what}: {object}: {error}");
+        Self::new(
+            Status::Refused,
+            "BadEvidence",
+            text,
+            "somebody between here and the TA changes what it says",
+        )
     }
 
     /// A call that failed; `what` was being done with `object`.
@@ -74,6 +92,15 @@ impl Failure {
             Error::ReplyTooLong { .. } => {
                 (Status::Refused, None, "ReplyTooLong", "ask the enclave for less at a time")
             }
+            Error::Cancelled => {
+                (Status::Refused, None, "Cancelled", "give it more time, or ask it for less at a time")
+            }
+            Error::ImageTooLarge { .. } => (
+                Status::Refused,
+                None,
+                "ImageTooLarge",
+                "make the enclave smaller, see `max image` in `trustbox info`",
+            ),
             Error::BadReply { .. } => {
                 (Status::Refused, None, "BadReply", "use a client of the same version as the TA")
             }
@@ -109,6 +136,10 @@ mod tests {
         assert_eq!(status(Error::NoTrustBox), 3);
         assert_eq!(status(Error::Enclave { code: 7 }), 1);
         assert_eq!(status(Error::ReplyTooLong { needed: 2, capacity: 1 }), 1);
+        assert_eq!(status(Error::Cancelled), 1);
+        assert_eq!(status(Error::ImageTooLarge { size: 2, available: 1 }), 1);
+        assert_eq!(Failure::evidence("a", "b", &EvidenceError::Signature).status as u8, 1);
+        assert_eq!(Failure::unconfirmed("a", "b", "c").status as u8, 2);
         assert_eq!(status(Error::Transport { code: 0, origin: 2 }), 1);
         assert_eq!(status(Error::Package(PackageError::NoTrustedManifest)), 1);
         assert_eq!(Failure::usage("a", "b").status as u8, 2);

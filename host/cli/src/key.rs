@@ -7,19 +7,18 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use trustbox_api::Bytes;
-use trustbox_api::limits::MAX_REQUEST;
+use trustbox_api::key::KeyRef;
 use trustbox_api::message::{InfoReply, Purpose};
 use trustbox_api::statement::Kind;
 use trustbox_client::TrustBox;
 use trustbox_package::Request;
+use trustbox_package::class_key::parse_name;
 
 use crate::arguments::{Encoding, Key};
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::{files, provision};
-
-/// Characters on a line of PEM (RFC 7468, section 2).
-const PEM_LINE: usize = 64;
+use crate::pem::pem;
+use crate::statement::{self, Statement};
 
 pub(crate) fn run(command: &Key, output: Output) -> Result<(), Failure> {
     match command {
@@ -30,6 +29,7 @@ pub(crate) fn run(command: &Key, output: Output) -> Result<(), Failure> {
             Err(Failure::usage("key import: neither request nor bundle", "trustbox key import --help"))
         }
         Key::List => list(output),
+        Key::Destroy { key, yes } => destroy(key, *yes, output),
     }
 }
 
@@ -38,22 +38,13 @@ fn export(format: Encoding, output: Output) -> Result<(), Failure> {
     let key = key.map_err(|error| Failure::call("key export", "device key", &error))?;
     match format {
         Encoding::Der if !output.json => output.bytes(&key),
-        _ => output.result(&export_json(&key), &pem(&key)),
+        _ => output.result(&export_json(&key), &pem("PUBLIC KEY", &key)),
     }
 }
 
 fn export_json(key: &[u8]) -> Value {
     let sha256 = Bytes::<32>(Sha256::digest(key).into());
     json!({"device_key": BASE64_STANDARD.encode(key), "device_key_sha256": sha256.to_string()})
-}
-
-fn pem(der: &[u8]) -> String {
-    let text = BASE64_STANDARD.encode(der);
-    let lines: Vec<&str> = (0..text.len())
-        .step_by(PEM_LINE)
-        .map(|start| &text[start..text.len().min(start + PEM_LINE)])
-        .collect();
-    format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", lines.join("\n"))
 }
 
 fn write_request(file: &Path, output: Output) -> Result<(), Failure> {
@@ -63,25 +54,40 @@ fn write_request(file: &Path, output: Output) -> Result<(), Failure> {
         Ok(Request::KeyImport { device_id: reply.device_id, nonce: reply.nonce, device_key })
     });
     let request = request.map_err(|error| Failure::call("key import", "device", &error))?;
-    provision::deliver(&request, file, output)
+    statement::deliver(&request, file, output)
 }
 
 fn import(file: &Path, output: Output) -> Result<(), Failure> {
-    let name = file.display();
-    let bundle = files::read(file, MAX_REQUEST as u64)?;
-    let kind = provision::header(file, &bundle)?.kind;
-    if kind != Kind::KeyBundle {
-        let text =
-            format_args!("key import: {name}: statement of kind {kind:?}, expected {:?}", Kind::KeyBundle);
-        return Err(Failure::usage(text, "check which file was given"));
-    }
+    let bundle = Statement::read("key import", file, &[Kind::KeyBundle])?;
     let imported = TrustBox::open().and_then(|mut trustbox| {
-        trustbox.import_key(&bundle)?;
+        trustbox.import_key(&bundle.bytes)?;
         trustbox.info()
     });
-    let info = imported.map_err(|error| Failure::call("key import", &name, &error))?;
+    let info = imported.map_err(|error| Failure::call("key import", file.display(), &error))?;
     let text = format!("class key imported; the device holds: {}", keys_text(&info, " "));
     output.result(&keys_json(&info), &text)
+}
+
+fn destroy(key: &KeyRef, yes: bool, output: Output) -> Result<(), Failure> {
+    let name = format!("{}@{}", key.name, key.version);
+    if !yes {
+        let would =
+            "packages for this class key could not be installed until it is released to the device again";
+        return Err(Failure::unconfirmed("key destroy", name, would));
+    }
+    let destroyed = TrustBox::open().and_then(|mut trustbox| {
+        trustbox.destroy_key(*key)?;
+        trustbox.info()
+    });
+    let info = destroyed.map_err(|error| Failure::call("key destroy", &name, &error))?;
+    let text = format!("{name} destroyed; the device holds: {}", keys_text(&info, " "));
+    output.result(&keys_json(&info), &text)
+}
+
+/// One version of a class key; which one must be said.
+pub(crate) fn parse_version(text: &str) -> Result<KeyRef, String> {
+    let key = parse_name(text).filter(|_| text.contains('@'));
+    key.ok_or_else(|| "not a class key and its version: NAME@VERSION".to_owned())
 }
 
 fn list(output: Output) -> Result<(), Failure> {
@@ -106,18 +112,17 @@ fn keys_text(info: &InfoReply, separator: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::Status;
 
     #[test]
-    fn pem_lines_have_64_characters() {
-        let text = pem(&[0xaa; 100]);
-        let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(
-            (lines[0], lines[lines.len() - 1]),
-            ("-----BEGIN PUBLIC KEY-----", "-----END PUBLIC KEY-----")
-        );
-        assert_eq!(lines[1..lines.len() - 1].iter().map(|line| line.len()).collect::<Vec<_>>(), [64, 64, 8]);
-        assert_eq!(BASE64_STANDARD.decode(lines[1..lines.len() - 1].concat()).unwrap(), [0xaa; 100]);
-        assert_eq!(pem(&[0; 48]).lines().count(), 3);
+    fn class_keys_are_destroyed_by_name_version_and_yes() {
+        let key = parse_version("meter@1").unwrap();
+        assert_eq!((key.name.as_str(), key.version), ("meter", 1));
+        assert!(parse_version("meter").is_err() && parse_version("meter@0").is_err());
+        let failure = destroy(&key, false, Output { json: false }).unwrap_err();
+        assert_eq!((failure.status, failure.name), (Status::Usage, "Unconfirmed"));
+        assert!(failure.text.starts_with("key destroy: meter@1: "));
+        assert_eq!(destroy(&key, true, Output { json: false }).unwrap_err().status, Status::NoTee);
     }
 
     #[test]

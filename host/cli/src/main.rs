@@ -4,14 +4,21 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod csr;
 mod enclave;
 mod failure;
 mod files;
 mod info;
 mod key;
+mod lifecycle;
+mod log;
+mod man;
+mod nonce;
 mod output;
 mod package;
+mod pem;
 mod provision;
+mod statement;
 
 use std::process::ExitCode;
 
@@ -19,6 +26,7 @@ use clap::{CommandFactory, Parser};
 
 use arguments::{Cli, Command};
 use failure::{Failure, Status};
+use lifecycle::{DECOMMISSION, LOCK, ROTATE_ROOT};
 use output::Output;
 
 fn main() -> ExitCode {
@@ -37,16 +45,24 @@ fn run(command: Command, output: Output) -> Result<ExitCode, Failure> {
     match command {
         Command::Info => info::run(output)?,
         Command::Provision(args) => provision::run(&args, output)?,
+        Command::Lock(args) => LOCK.run(&args, true, output)?,
+        Command::Revoke { statement } => provision::revoke(&statement, output)?,
+        Command::RotateRoot(args) => ROTATE_ROOT.run(&args.answer, args.yes, output)?,
+        Command::Decommission(args) => DECOMMISSION.run(&args.answer, args.yes, output)?,
+        Command::Csr(args) => csr::run(&args, output)?,
         Command::Key(command) => key::run(&command, output)?,
         Command::Install { file } => package::install(&file, output)?,
+        Command::Uninstall(args) => package::uninstall(&args, output)?,
         Command::List => package::list(output)?,
-        Command::Run { uuid } => return enclave::run(uuid, output),
+        Command::Run { uuid, limit } => return enclave::run(uuid, &limit, output),
         Command::Invoke(args) => enclave::invoke(&args, output)?,
+        Command::Log(args) => log::run(&args, output)?,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "trustbox", &mut script);
             output.bytes(&script)?;
         }
+        Command::Man { dir } => man::run(dir.as_deref(), output)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,4 @@
-//! `trustbox install` and `trustbox list`.
+//! `trustbox install`, `uninstall` and `list`.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write as _};
@@ -7,8 +7,10 @@ use std::path::Path;
 use serde_json::{Value, json};
 use trustbox_api::message::{EnclaveEntry, ListReply};
 use trustbox_client::TrustBox;
+use trustbox_package::words::printable;
 use trustbox_package::{MAX_PACKAGE, Package};
 
+use crate::arguments::Uninstall;
 use crate::failure::Failure;
 use crate::files;
 use crate::output::Output;
@@ -24,6 +26,18 @@ pub(crate) fn install(file: &Path, output: Output) -> Result<(), Failure> {
     let reply = installed.map_err(|error| Failure::call("install", &name, &error))?;
     let (uuid, version) = (reply.uuid.to_string(), reply.version);
     output.result(&json!({"uuid": uuid, "version": version}), &format!("installed {uuid} version {version}"))
+}
+
+pub(crate) fn uninstall(args: &Uninstall, output: Output) -> Result<(), Failure> {
+    let Uninstall { uuid, erase, yes } = *args;
+    if erase && !yes {
+        let would = "the data that this enclave sealed, and its counters, would be lost for ever";
+        return Err(Failure::unconfirmed("uninstall", uuid, would));
+    }
+    let removed = TrustBox::open().and_then(|mut trustbox| trustbox.uninstall(uuid, erase));
+    removed.map_err(|error| Failure::call("uninstall", uuid, &error))?;
+    let text = if erase { ", its sealed data is lost" } else { "" };
+    output.result(&json!({"uuid": uuid.to_string(), "erased": erase}), &format!("uninstalled {uuid}{text}"))
 }
 
 pub(crate) fn list(output: Output) -> Result<(), Failure> {
@@ -59,11 +73,6 @@ fn list_text(reply: &ListReply) -> String {
             write!(text, "\n{uuid:<38}{version:>10}{:>10}  {}{pending}", entry.floor, printable(&entry.name));
     }
     text
-}
-
-/// A name with nothing in it that moves a terminal's cursor.
-fn printable(name: &str) -> String {
-    name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// Progress on standard error, while that is a terminal.
@@ -102,7 +111,7 @@ mod tests {
         let name = Name::try_from("meter\x1b[2J").unwrap();
         let entry = EnclaveEntry { uuid: Uuid(Bytes([1; 16])), name, version: None, floor: 3, pending: true };
         let mut reply = ListReply { enclaves: Default::default() };
-        reply.enclaves.push(entry).unwrap();
+        reply.enclaves.try_push(entry).unwrap();
         reply
     }
 
@@ -118,6 +127,16 @@ mod tests {
         assert!(text.contains("01010101-0101-0101-0101-010101010101") && text.contains("install it again"));
         assert!(!text.contains('\x1b'));
         assert_eq!(list_text(&ListReply { enclaves: Default::default() }), "no enclaves");
+    }
+
+    #[test]
+    fn sealed_data_is_not_erased_by_accident() {
+        let run = |erase, yes| {
+            let args = Uninstall { uuid: Uuid(Bytes([1; 16])), erase, yes };
+            uninstall(&args, Output { json: false }).unwrap_err()
+        };
+        assert_eq!((run(true, false).status, run(true, false).name), (Status::Usage, "Unconfirmed"));
+        assert_eq!((run(false, false).status, run(true, true).status), (Status::NoTee, Status::NoTee));
     }
 
     #[test]

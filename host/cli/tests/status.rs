@@ -5,6 +5,8 @@ use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
+use trustbox_api::statement::{Audience, Envelope, FORMAT, Header, Kind};
+use trustbox_api::{Bytes, PublicKey, wire};
 
 const UUID: &str = "b8a6e9d4-3f0c-4f7e-9a53-1d2c7e50b4c1";
 
@@ -24,8 +26,21 @@ fn error_object(output: &Output) -> Value {
 
 #[test]
 fn no_tee_is_status_3_with_help() {
-    for line in ["info", "list", "key list", "key export", "provision --request -", "key import --request -"]
-    {
+    for line in [
+        "info",
+        "list",
+        "log",
+        "log --head",
+        "csr",
+        "key list",
+        "key export",
+        "key destroy meter@1 --yes",
+        "provision --request -",
+        "key import --request -",
+        "lock --request -",
+        "rotate-root --request -",
+        "decommission --request -",
+    ] {
         let output = trustbox(&line.split(' ').collect::<Vec<_>>());
         assert_eq!(status(&output), 3, "{line}");
         let stderr = String::from_utf8(output.stderr).unwrap();
@@ -34,7 +49,9 @@ fn no_tee_is_status_3_with_help() {
             "{stderr}"
         );
     }
-    assert_eq!(status(&trustbox(&["run", UUID])), 3);
+    for arguments in [&["run", UUID][..], &["run", UUID, "--timeout", "5s"], &["uninstall", UUID]] {
+        assert_eq!(status(&trustbox(arguments)), 3, "{arguments:?}");
+    }
     let output = trustbox(&["invoke", UUID, "1", "--json"]);
     let error = error_object(&output);
     assert_eq!((status(&output), &error["name"], &error["number"]), (3, &Value::from("NoTee"), &Value::Null));
@@ -55,6 +72,37 @@ fn wrong_usage_is_status_2() {
 }
 
 #[test]
+fn what_cannot_be_undone_is_status_2_without_yes() {
+    for kind in [Kind::RotateRoot, Kind::Decommission] {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&statement(kind)).unwrap();
+        let path = file.path().to_str().unwrap();
+        let command = if kind == Kind::RotateRoot { "rotate-root" } else { "decommission" };
+        let output = trustbox(&[command, path]);
+        let stderr = String::from_utf8(output.stderr.clone()).unwrap();
+        assert!(
+            stderr.contains("the device would ") && stderr.contains("help: repeat with --yes"),
+            "{stderr}"
+        );
+        assert_eq!((status(&output), status(&trustbox(&[command, path, "--yes"]))), (2, 3));
+    }
+    for arguments in [&["uninstall", UUID, "--erase"][..], &["key", "destroy", "meter@1"]] {
+        let output = trustbox(&[arguments, &["--json"]].concat());
+        assert_eq!((status(&output), &error_object(&output)["name"]), (2, &Value::from("Unconfirmed")));
+    }
+}
+
+/// A statement of a kind; nobody signed it.
+fn statement(kind: Kind) -> Vec<u8> {
+    let (root, audience) = (Bytes([1; 32]), Audience::Fleet);
+    let header = Header { kind, format: FORMAT, root, audience, sequence: 0 };
+    let mut buffer = [0; 256];
+    let payload = wire::encode(&header, &mut buffer).unwrap();
+    let envelope = Envelope { payload, signer: PublicKey(Bytes([2; 64])), signature: Bytes([3; 64]) };
+    wire::encode(&envelope, &mut [0; 512]).unwrap().to_vec()
+}
+
+#[test]
 fn bad_package_is_status_1() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(&[0; 100]).unwrap();
@@ -63,8 +111,10 @@ fn bad_package_is_status_1() {
 }
 
 #[test]
-fn help_version_and_completions_succeed() {
-    for arguments in [&["--help"][..], &["--version"], &["invoke", "--help"], &["completions", "bash"]] {
+fn help_version_completions_and_man_succeed() {
+    for arguments in
+        [&["--help"][..], &["--version"], &["invoke", "--help"], &["completions", "bash"], &["man"]]
+    {
         let output = trustbox(arguments);
         assert!(status(&output) == 0 && !output.stdout.is_empty(), "{arguments:?}");
     }

@@ -23,7 +23,6 @@
 //! have no trusted manifest.
 #![forbid(unsafe_code)]
 
-#[cfg(feature = "seal")]
 pub mod class_key;
 pub mod frame;
 pub mod image;

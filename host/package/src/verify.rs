@@ -6,9 +6,10 @@ use p256::ecdsa::signature::hazmat::PrehashVerifier;
 use p256::ecdsa::{Signature, VerifyingKey};
 use thiserror::Error;
 use trustbox_api::evidence::{self, Evidence, SignedEvidence};
-use trustbox_api::log::Ring;
+use trustbox_api::log::{LogHead, Ring};
+use trustbox_api::message::Nonce;
 use trustbox_api::statement::{self, Envelope};
-use trustbox_api::{Bytes, KeyId, PublicKey, wire};
+use trustbox_api::{Bytes, DeviceId, KeyId, PublicKey, wire};
 
 /// Why evidence is not to be believed.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
@@ -28,6 +29,25 @@ pub enum EvidenceError {
     /// The signature is not over this.
     #[error("signature of the evidence does not verify")]
     Signature,
+    /// It is evidence of something else.
+    #[error("evidence is not of the log's heads")]
+    Kind,
+    /// Another device speaks.
+    #[error("evidence is of device {found}, expected {expected}")]
+    Device {
+        /// The device in the evidence.
+        found: DeviceId,
+        /// The device that was asked.
+        expected: DeviceId,
+    },
+    /// It answers another question, perhaps an old one.
+    #[error("evidence is over nonce {found}, expected {expected}")]
+    Nonce {
+        /// The nonce in the evidence.
+        found: Nonce,
+        /// The nonce that was given.
+        expected: Nonce,
+    },
     /// The log is shorter than its head, or lost entries since.
     #[error("log has entries {first} to {next}, its head is at {number}")]
     Range {
@@ -66,6 +86,23 @@ pub fn evidence(bytes: &[u8], attestation_key: &PublicKey) -> Result<Evidence, E
     wire::decode(signed.payload).map_err(|_| EvidenceError::Encoding)
 }
 
+/// The heads of a device's log, provided that its attestation key signed them over `nonce`.
+pub fn log_head(
+    bytes: &[u8],
+    attestation_key: &PublicKey,
+    device_id: DeviceId,
+    nonce: Nonce,
+) -> Result<LogHead, EvidenceError> {
+    let Evidence::LogHead(head) = evidence(bytes, attestation_key)? else { return Err(EvidenceError::Kind) };
+    if head.device_id != device_id {
+        return Err(EvidenceError::Device { found: head.device_id, expected: device_id });
+    }
+    if head.nonce != nonce {
+        return Err(EvidenceError::Nonce { found: head.nonce, expected: nonce });
+    }
+    Ok(head)
+}
+
 /// Whether the entries of a channel lead to the head that was signed; entries that came later do not matter.
 pub fn chain(ring: &Ring, (number, expected): (u64, Bytes<32>)) -> Result<(), EvidenceError> {
     let (first, next) = (ring.first, ring.next());
@@ -91,7 +128,7 @@ fn verifies(signer: &PublicKey, digest: &[u8; 32], signature: &Bytes<64>) -> boo
 mod tests {
     use p256::ecdsa::SigningKey;
     use p256::ecdsa::signature::hazmat::PrehashSigner;
-    use trustbox_api::log::{Entry, Event, LogHead};
+    use trustbox_api::log::{Entry, Event};
 
     use super::*;
     use crate::class_key::ClassKey;
@@ -116,11 +153,14 @@ mod tests {
         ring
     }
 
+    fn head() -> LogHead {
+        LogHead { device_id: Bytes([1; 32]), nonce: Bytes([2; 32]), heads: Default::default() }
+    }
+
     #[test]
     fn evidence_is_believed_from_the_attestation_key_only() {
         let (key, other) = (generate(), generate());
-        let head = LogHead { device_id: Bytes([1; 32]), nonce: Bytes([2; 32]), heads: Default::default() };
-        let said = Evidence::LogHead(head);
+        let said = Evidence::LogHead(head());
         let payload = encode(&said).unwrap();
         let (bytes, public) = (signed(&payload, &key), public_key(key.verifying_key()));
         assert_eq!(evidence(&bytes, &public), Ok(said));
@@ -132,6 +172,20 @@ mod tests {
             assert!(evidence(&changed, &public).is_err(), "byte {at}");
         }
         assert_eq!(evidence(&signed(b"", &key), &public), Err(EvidenceError::Encoding));
+    }
+
+    #[test]
+    fn heads_are_those_of_the_device_and_the_nonce() {
+        let key = generate();
+        let public = public_key(key.verifying_key());
+        let bytes = signed(&encode(&Evidence::LogHead(head())).unwrap(), &key);
+        let (device, nonce) = (head().device_id, head().nonce);
+        assert_eq!(log_head(&bytes, &public, device, nonce), Ok(head()));
+        let other = Bytes([9; 32]);
+        let found = log_head(&bytes, &public, other, nonce);
+        assert_eq!(found, Err(EvidenceError::Device { found: device, expected: other }));
+        let found = log_head(&bytes, &public, device, other);
+        assert_eq!(found, Err(EvidenceError::Nonce { found: nonce, expected: other }));
     }
 
     #[test]
