@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use trustbox_api::launch::{Launch, MAX_LAUNCH};
 use trustbox_api::{Error, TRUSTBOX_UUID, wire};
+use trustbox_tee::cancellation;
 use trustbox_tee::entry::Application;
 use trustbox_tee::identity::calling_application;
 use trustbox_tee::parameters::Direction::{Input, Output};
@@ -12,7 +13,7 @@ use trustbox_tee::parameters::Parameter::{Memory, None};
 use trustbox_tee::parameters::{Claim, Parameters};
 use trustbox_tee::status::Status;
 
-use crate::{Enclave, Launched, MAX_MESSAGE, Reply, Sealed};
+use crate::{Enclave, Launched, MAX_MESSAGE, Reply, Sealed, TrustBox};
 
 /// Where the reply goes.
 const REPLY: usize = 1;
@@ -29,6 +30,7 @@ impl<E: Enclave> Application for Session<E> {
         if calling_application().map_err(|_| Status::ACCESS_DENIED)? != Some(TRUSTBOX_UUID) {
             return Err(Status::ACCESS_DENIED);
         }
+        cancellation::unmask();
         let [Memory(Input, launch), None, None, None] = parameters.0 else {
             return Err(Status::BAD_PARAMETERS);
         };
@@ -37,6 +39,8 @@ impl<E: Enclave> Application for Session<E> {
     }
 
     fn invoke(&mut self, command: u32, parameters: &mut Parameters<'_>) -> Result<(), Status> {
+        // OP-TEE masks cancellations again at the end of every call.
+        cancellation::unmask();
         let [Memory(Input, request), Memory(Output, _), None, None] = parameters.0 else {
             return Err(Status::BAD_PARAMETERS);
         };
@@ -59,6 +63,7 @@ impl<E: Enclave> Session<E> {
 fn launched(claim: Claim<'_>) -> Result<Launched, Error> {
     let mut copy = trustbox_api::Secret::<MAX_LAUNCH>::zero();
     let (launch, _): (Launch, _) = wire::decode_prefix(claim.copy_in(copy.expose_mut())?)?;
-    let Launch { uuid, version, publisher, sealing_key } = launch;
-    Ok(Launched { uuid, version, publisher, storage: Sealed::new(uuid, sealing_key) })
+    let Launch { sealing_key, uuid, ticket } = launch;
+    let storage = Sealed::new(uuid, sealing_key);
+    Ok(Launched { identity: ticket.identity, storage, trustbox: TrustBox::new(ticket) })
 }

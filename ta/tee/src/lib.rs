@@ -15,6 +15,7 @@ extern crate alloc;
 
 #[cfg(feature = "trusted-application")]
 mod application;
+pub mod cancellation;
 #[cfg(feature = "trusted-application")]
 mod device_keys;
 #[cfg(feature = "trusted-application")]

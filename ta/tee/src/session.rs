@@ -6,7 +6,7 @@
 //! | cause | excluded by |
 //! | --- | --- |
 //! | a null pointer with a size | [`Parameters`] cannot hold one |
-//! | an output that overlaps an input | checked in [`TaSession::invoke`] |
+//! | an output that overlaps an input | checked before every call |
 //! | memory that is not mapped, or private | parameters are made from OP-TEE's own and from `Mapping` only |
 //! | a session that is not open | [`TaSession`] is the only owner of its handle |
 //! | secure data path memory | OP-TEE refuses it at the entry of a TA without that flag |
@@ -19,7 +19,8 @@ use optee_utee_sys as sys;
 use trustbox_api::key::Uuid;
 
 use crate::identity;
-use crate::parameters::Parameters;
+use crate::mapping::Mapping;
+use crate::parameters::{Claim, Direction, Parameter, Parameters};
 
 /// Why a call failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,6 +29,10 @@ pub struct Failure {
     pub code: u32,
     /// Whether the other side itself returned it; otherwise the TEE did.
     pub from_callee: bool,
+}
+
+impl Failure {
+    const OUT_OF_MEMORY: Self = Self { code: sys::TEE_ERROR_OUT_OF_MEMORY, from_callee: false };
 }
 
 /// A session, closed when dropped.
@@ -54,7 +59,8 @@ impl TaSession {
         self.invoke_within(command, sys::TEE_TIMEOUT_INFINITE, parameters)
     }
 
-    /// As [`TaSession::invoke`]; after `limit` milliseconds the callee is asked to stop.
+    /// As [`TaSession::invoke`]; after `limit` milliseconds the callee is asked to stop: see [`crate::cancellation`].
+    /// `TEE_TIMEOUT_INFINITE` is no limit.
     pub fn invoke_within(
         &mut self,
         command: u32,
@@ -70,6 +76,18 @@ impl TaSession {
         }
         result
     }
+
+    /// Invokes a command that takes a request and gives a reply, through memory that other trusted applications may see.
+    /// The reply comes with all its `room`; what the callee did not write is zero.
+    pub fn exchange(&mut self, command: u32, request: &[u8], room: usize) -> Result<Mapping, Failure> {
+        let request = mapped(request)?;
+        let mut reply = Mapping::new(room).map_err(|_| Failure::OUT_OF_MEMORY)?;
+        let nothing = Parameter::Memory(Direction::Input, Claim::EMPTY);
+        let input = request.as_ref().map_or(nothing, Parameter::input);
+        let parameters = [input, Parameter::output(&mut reply), Parameter::None, Parameter::None];
+        self.invoke(command, &mut Parameters(parameters))?;
+        Ok(reply)
+    }
 }
 
 impl Drop for TaSession {
@@ -77,6 +95,16 @@ impl Drop for TaSession {
         // SAFETY: the handle came from a successful open and is closed here only.
         unsafe { sys::TEE_CloseTASession(self.0) }
     }
+}
+
+/// A copy that may cross to another trusted application; there is no mapping of no bytes.
+fn mapped(bytes: &[u8]) -> Result<Option<Mapping>, Failure> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let mut mapping = Mapping::new(bytes.len()).map_err(|_| Failure::OUT_OF_MEMORY)?;
+    mapping.copy_from_slice(bytes);
+    Ok(Some(mapping))
 }
 
 type Call = ([sys::TEE_Param; 4], Result<(), Failure>);
