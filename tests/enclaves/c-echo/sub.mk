@@ -1,0 +1,2 @@
+global-incdirs-y += ../../../ta/enclave/c
+srcs-y += c_echo.c
