@@ -1,9 +1,12 @@
 //! Builds trusted applications: the TrustBox TA, which goes into the firmware, and the example enclaves, signed.
 
+mod c_enclaves;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
+use trustbox_api::Uuid;
 
 use crate::builder::Builder;
 use crate::cargo::TARGET;
@@ -53,7 +56,7 @@ pub struct TrustedApplication {
 /// An example enclave of `tests/enclaves`.
 #[derive(Clone, Debug)]
 pub struct Enclave {
-    /// Package name.
+    /// Package name; of an enclave in C, the name of its folder.
     pub name: String,
     /// UUID in its usual text form, from the TA header inside the ELF file.
     pub uuid: String,
@@ -75,18 +78,45 @@ impl Builder {
         Ok(TrustedApplication { elf, stripped })
     }
 
-    /// Builds and signs every example enclave.
+    /// Builds and signs every example enclave: those in Rust, then those in C.
     pub fn enclaves(&self) -> Result<Vec<Enclave>> {
+        let kit = self.dev_kit(false)?;
+        let key = self.ta_signing_key()?;
+        let mut enclaves = self.rust_enclaves(&kit, &key)?;
+        for built in self.c_enclaves(&kit)? {
+            enclaves.push(self.sign_enclave(&key, &built.name, DEFAULT_VERSION, &built.elf)?);
+        }
+        Ok(enclaves)
+    }
+
+    fn rust_enclaves(&self, kit: &Path, key: &SigningKey) -> Result<Vec<Enclave>> {
         let names = self.enclave_names()?;
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        let kit = self.dev_kit(false)?;
         let words: Vec<_> = names.iter().map(|(name, _)| name.as_str()).collect();
-        let elves = self.build_ta(&kit, &words)?;
-        let key = self.ta_signing_key()?;
+        let elves = self.build_ta(kit, &words)?;
         let pairs = names.iter().zip(&elves);
-        pairs.map(|((name, folder), elf)| self.sign_enclave(&key, name, folder, elf)).collect()
+        pairs.map(|((name, folder), elf)| self.sign_enclave(key, name, version_of(folder)?, elf)).collect()
+    }
+
+    /// The same enclave with another version in its signed header.
+    pub fn resign(&self, enclave: &Enclave, version: u32) -> Result<PathBuf> {
+        self.sign_as(&enclave.stripped, &enclave.uuid, version)
+    }
+
+    /// Any ELF file, signed as the trusted application `uuid` and named as in Linux's TA folder. For tests of what must not
+    /// load although its signature is good, as a TrustBox TA from Linux's file system.
+    pub fn sign_as(&self, elf: &Path, uuid: &str, version: u32) -> Result<PathBuf> {
+        let Uuid(octets) = uuid.parse().map_err(|error| anyhow!("{uuid}: {error}"))?;
+        let bytes = fs::read(elf).with_context(|| format!("cannot read {}", elf.display()))?;
+        let name = elf.file_stem().with_context(|| format!("{} is no file", elf.display()))?;
+        let folder = self.work("signed-as")?.join(name).join(version.to_string());
+        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let signed = folder.join(format!("{uuid}.ta"));
+        let image = sign_ta::sign(&self.ta_signing_key()?, Algorithm::Pss, &octets.0, version, &bytes)?;
+        fs::write(&signed, image).with_context(|| format!("cannot write {}", signed.display()))?;
+        Ok(signed)
     }
 
     /// Our key for signing trusted applications, generated on first use.
@@ -139,19 +169,18 @@ impl Builder {
         Ok(to.to_path_buf())
     }
 
-    fn sign_enclave(&self, key: &SigningKey, name: &str, folder: &Path, elf: &Path) -> Result<Enclave> {
+    fn sign_enclave(&self, key: &SigningKey, name: &str, version: u32, elf: &Path) -> Result<Enclave> {
         let out = self.work("enclaves")?;
         let stripped = self.strip(elf, &out.join(format!("{name}.stripped.elf")))?;
         let bytes = fs::read(&stripped)?;
         let uuid = uuid_of(&bytes).with_context(|| format!("enclave {name} is not a TA"))?;
-        let version = version_of(folder)?;
         let uuid_text = uuid_text(&uuid);
         let signed = out.join(format!("{uuid_text}.ta"));
         fs::write(&signed, sign_ta::sign(key, Algorithm::Pss, &uuid, version, &bytes)?)?;
         Ok(Enclave { name: name.to_owned(), uuid: uuid_text, version, stripped, signed })
     }
 
-    /// Names and folders of the example enclaves.
+    /// Names and folders of the example enclaves in Rust.
     pub(crate) fn enclave_names(&self) -> Result<Vec<(String, PathBuf)>> {
         let root = self.repo.root().join("tests/enclaves");
         let mut names = self.packages()?;
