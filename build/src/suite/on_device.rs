@@ -15,8 +15,28 @@ const PROGRAM: &str = "trustbox-test";
 /// Where the device has what the suite needs.
 const AUTHORITY: &str = "/tmp/authority.pem";
 const METER: &str = "/tmp/meter.ta";
+const PROBE: [&str; 3] = ["/tmp/probe-1.ta", "/tmp/probe-2.ta", "/tmp/probe-3.ta"];
+const C_ECHO: &str = "/tmp/c-echo.ta";
+/// An older TrustBox TA, properly signed, as root in Linux might keep one.
+const IMPOSTOR: &str = "/tmp/impostor.ta";
 /// The suite's program with what it needs.
-pub(crate) const TEST_PROGRAM: [&str; 5] = [PROGRAM, "--authority", AUTHORITY, "--image", METER];
+pub(crate) const TEST_PROGRAM: [&str; 15] = [
+    PROGRAM,
+    "--authority",
+    AUTHORITY,
+    "--image",
+    METER,
+    "--image",
+    PROBE[0],
+    "--image",
+    PROBE[1],
+    "--image",
+    PROBE[2],
+    "--image",
+    C_ECHO,
+    "--impostor",
+    IMPOSTOR,
+];
 /// The whole device suite without KVM.
 const SUITE_TIME: Duration = Duration::from_secs(900);
 /// Cases of OP-TEE's regression suite: core self tests, threads, crypto in user mode, many sessions, basic features.
@@ -24,12 +44,22 @@ const XTEST_CASES: [&str; 6] = ["1001", "1002", "1003", "1004", "1005", "1006"];
 
 /// A device with what the suite's program needs.
 pub(crate) fn prepared(builder: &Builder, options: &BootOptions) -> Result<Device> {
-    let meter = builder.enclaves()?.into_iter().find(|enclave| enclave.name.contains("meter"));
-    let meter = meter.context("tests/enclaves has no meter")?;
+    let enclaves = builder.enclaves()?;
+    let named = |name: &str| {
+        let found = enclaves.iter().find(|enclave| enclave.name.contains(name));
+        found.with_context(|| format!("tests/enclaves has no {name}"))
+    };
+    let (meter, probe, c_echo) = (named("meter")?, named("probe")?, named("c-echo")?);
+    let impostor = builder.sign_as(&meter.stripped, crate::TRUSTBOX_UUID, 1)?;
     let keys = trustbox_keys::dev::ensure(&builder.repo.dev_keys())?;
     let mut device = Device::boot(&builder.images(GuestKind::Plain, false)?, options)?;
     device.push(&keys.private_path(Role::ProvisioningAuthority), AUTHORITY)?;
     device.push(&meter.signed, METER)?;
+    device.push(&probe.signed, PROBE[0])?;
+    device.push(&builder.resign(probe, probe.version + 1)?, PROBE[1])?;
+    device.push(&builder.resign(probe, probe.version + 2)?, PROBE[2])?;
+    device.push(&c_echo.signed, C_ECHO)?;
+    device.push(&impostor, IMPOSTOR)?;
     Ok(device)
 }
 

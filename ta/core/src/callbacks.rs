@@ -3,6 +3,8 @@
 //! Each request brings the ticket of the launch. Whatever is installed under the UUID meanwhile, an instance speaks only as
 //! what it was launched.
 
+use alloc::boxed::Box;
+
 use sha2::{Digest, Sha256};
 use trustbox_api::evidence::{Evidence, Report};
 use trustbox_api::launch::{Identity, Ticket};
@@ -19,7 +21,7 @@ const KEY_DOMAIN: &[u8] = b"TrustBox enclave key\0";
 /// What the attestation key is to sign for an enclave.
 pub fn report<T: Tee>(tee: &mut T, request: ReportRequest) -> Result<Evidence, Error> {
     let enclave = launched_as(tee, &request.ticket)?;
-    let device: DeviceRecord = load(tee)?;
+    let device: Box<DeviceRecord> = load(tee)?;
     Ok(Evidence::Report(Report {
         device_id: identity::device_id(tee)?,
         lifecycle: device.lifecycle,
@@ -35,7 +37,7 @@ pub fn counter<T: Tee>(tee: &mut T, request: CounterRequest) -> Result<CounterRe
     let enclave = launched_as(tee, &request.ticket)?;
     let number = usize::from(request.counter);
     if request.add == 0 {
-        let mut record: EnclavesRecord = load(tee)?;
+        let mut record: Box<EnclavesRecord> = load(tee)?;
         let counters = holdings(&mut record, &enclave)?.counters;
         return Ok(CounterReply { value: *counters.get(number).ok_or(Error::LimitReached)? });
     }
@@ -55,7 +57,7 @@ pub fn note<T: Tee>(tee: &mut T, request: NoteRequest) -> Result<(), Error> {
 /// Derives a key from the sealing key: the one-step function of NIST SP 800-56C Rev. 2, 4.1, with SHA-256.
 pub fn key<T: Tee>(tee: &mut T, request: &KeyRequest) -> Result<KeyReply, Error> {
     let enclave = launched_as(tee, &request.ticket)?;
-    let mut record: EnclavesRecord = load(tee)?;
+    let mut record: Box<EnclavesRecord> = load(tee)?;
     let sealing_key = &holdings(&mut record, &enclave)?.sealing_key;
     let derived = Sha256::new()
         .chain_update(1_u32.to_be_bytes())
@@ -67,7 +69,7 @@ pub fn key<T: Tee>(tee: &mut T, request: &KeyRequest) -> Result<KeyReply, Error>
 
 fn launched_as<T: Tee>(tee: &mut T, ticket: &Ticket) -> Result<Identity, Error> {
     let identity = ticket::check(tee, ticket)?;
-    ticket::check_not_revoked(&load(tee)?, &identity)?;
+    ticket::check_not_revoked(&*load(tee)?, &identity)?;
     Ok(identity)
 }
 

@@ -1,5 +1,7 @@
 //! Class keys: released to exactly this device, once.
 
+use alloc::boxed::Box;
+
 use trustbox_api::Error;
 use trustbox_api::limits::MAX_NONCES;
 use trustbox_api::log::Event;
@@ -19,7 +21,7 @@ use crate::tee::Tee;
 /// comes with it, in one write, so a bundle cannot be imported twice. It stays good when the
 /// bundle is refused: refusals cost the operator nothing.
 pub fn import<T: Tee>(tee: &mut T, request: &[u8]) -> Result<(), Error> {
-    let device: DeviceRecord = load(tee)?;
+    let device: Box<DeviceRecord> = load(tee)?;
     let owner = device.owner()?;
     let statement = authority::by_releaser(tee, owner, request)?;
     let bundle = checked_bundle(&statement)?;
@@ -31,6 +33,7 @@ pub fn import<T: Tee>(tee: &mut T, request: &[u8]) -> Result<(), Error> {
         if record.find(&bundle.key).is_ok() {
             return Err(Error::KeyExists);
         }
+        record.keys.retain(|held| owner.revoked.check_class_key(&held.key).is_ok());
         if record.keys.is_full() {
             return Err(Error::LimitReached);
         }
@@ -53,15 +56,15 @@ pub fn destroy<T: Tee>(tee: &mut T, request: &DestroyKeyRequest) -> Result<(), E
 
 /// Erases the class keys that were revoked. Only from within `exclusively`.
 pub fn erase_revoked<T: Tee>(tee: &mut T, revoked: &Revocations) -> Result<(), Error> {
-    let mut record: KeysRecord = load(tee)?;
+    let mut record: Box<KeysRecord> = load(tee)?;
     let before = record.keys.len();
     record.keys.retain(|held| revoked.check_class_key(&held.key).is_ok());
-    if record.keys.len() == before { Ok(()) } else { store(tee, &record) }
+    if record.keys.len() == before { Ok(()) } else { store(tee, &*record) }
 }
 
 /// Remembers a nonce; a fifth replaces the oldest, so that lost requests never lock a device out.
 pub fn remember_nonce<T: Tee>(tee: &mut T, nonce: Nonce) -> Result<(), Error> {
-    let device: DeviceRecord = load(tee)?;
+    let device: Box<DeviceRecord> = load(tee)?;
     device.owner()?;
     update(tee, |_, record: &mut KeysRecord| {
         if record.nonces.len() == MAX_NONCES {

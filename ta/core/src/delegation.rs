@@ -1,5 +1,7 @@
 //! What the owner says: who may do what, what is allowed, what is revoked.
 
+use alloc::boxed::Box;
+
 use arrayvec::ArrayVec;
 use trustbox_api::Error;
 use trustbox_api::key::{KeyId, PublicKey};
@@ -17,7 +19,7 @@ use crate::tee::Tee;
 /// Takes a delegation or the policy.
 pub fn authorise<T: Tee>(tee: &mut T, request: &[u8]) -> Result<(), Error> {
     let kind = authority::claimed_kind(request)?;
-    let device: DeviceRecord = load(tee)?;
+    let device: Box<DeviceRecord> = load(tee)?;
     let statement = authority::by_owner(tee, device.owner()?, kind, request)?;
     match kind {
         Kind::Publisher => authorise_publisher(tee, &statement),
@@ -106,16 +108,16 @@ fn accept<T: Tee>(
 /// Revokes. All floors and keys are in one record, so they come into force together; class keys that are of no more use
 /// are erased afterwards.
 pub fn revoke<T: Tee>(tee: &mut T, request: &[u8]) -> Result<(), Error> {
-    let device: DeviceRecord = load(tee)?;
+    let device: Box<DeviceRecord> = load(tee)?;
     let statement = authority::by_revoker(tee, device.owner()?, request)?;
     let revocation: Revocation = statement.body()?;
     exclusively(tee, |tee| {
-        let mut device: DeviceRecord = load(tee)?;
+        let mut device: Box<DeviceRecord> = load(tee)?;
         let owner = still_owner(&mut device, &statement)?;
         if advance(&mut owner.newest.revocation, &statement)? {
             revocation.items.iter().try_for_each(|item| owner.revoke(item))?;
             log::accept(tee, revocation.items.into_iter().map(Event::Revoked))?;
-            store(tee, &device)?;
+            store(tee, &*device)?;
         }
         class_keys::erase_revoked(tee, &device.owner()?.revoked)
     })

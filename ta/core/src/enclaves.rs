@@ -1,5 +1,7 @@
 //! What is installed, launching it, removing it.
 
+use alloc::boxed::Box;
+
 use trustbox_api::Error;
 use trustbox_api::key::Uuid;
 use trustbox_api::launch::{Identity, Launch};
@@ -22,9 +24,9 @@ pub fn list<T: Tee>(tee: &mut T) -> Result<ListReply, Error> {
 
 /// Opens a session to an installed enclave and hands it what it needs; also returns as what it was launched.
 pub fn open<T: Tee>(tee: &mut T, uuid: &Uuid) -> Result<(T::Enclave, Identity), Error> {
-    let device: DeviceRecord = load(tee)?;
+    let device: Box<DeviceRecord> = load(tee)?;
     let owner = device.owner()?;
-    let mut record: EnclavesRecord = load(tee)?;
+    let mut record: Box<EnclavesRecord> = load(tee)?;
     if record.find(uuid).is_some_and(|enclave| enclave.intent.is_some()) {
         record = resolve_all(tee).map_err(|_| Error::ChangePending)?;
     }
@@ -49,7 +51,7 @@ pub fn open<T: Tee>(tee: &mut T, uuid: &Uuid) -> Result<(T::Enclave, Identity), 
 /// are to be erased, which can also be asked for afterwards.
 pub fn uninstall<T: Tee>(tee: &mut T, request: UninstallRequest) -> Result<(), Error> {
     exclusively(tee, |tee| {
-        let mut record: EnclavesRecord = load(tee)?;
+        let mut record: Box<EnclavesRecord> = load(tee)?;
         let enclave = record.find_mut(&request.uuid).ok_or(Error::NotInstalled)?;
         settle::resolve(tee, enclave)?;
         if enclave.installed.is_none() && !(request.erase && enclave.holdings.is_some()) {
@@ -57,11 +59,11 @@ pub fn uninstall<T: Tee>(tee: &mut T, request: UninstallRequest) -> Result<(), E
         }
         enclave.intent = Some(Intent::Uninstall { erase: request.erase });
         log::observe(tee, Event::Uninstalled(request.uuid), 1)?;
-        store(tee, &record)?;
+        store(tee, &*record)?;
         let enclave = record.find_mut(&request.uuid).ok_or(Error::Internal)?;
         settle::resolve(tee, enclave)?;
         record.forget_unused();
-        store(tee, &record)
+        store(tee, &*record)
     })
 }
 

@@ -34,8 +34,6 @@ pub struct Device(Rc<RefCell<World>>);
 pub struct World {
     /// What the firmware says of itself.
     pub platform: Platform,
-    /// The enclave that calls, if it is one.
-    pub caller: Option<Uuid>,
     /// Records as stored.
     pub records: BTreeMap<Record, Vec<u8>>,
     /// OP-TEE's TA database.
@@ -58,6 +56,7 @@ pub struct World {
 /// One session's view of the device.
 pub struct FakeTee {
     device: Device,
+    caller: Option<Uuid>,
     held: Vec<Slot>,
 }
 
@@ -86,7 +85,6 @@ impl Device {
         };
         Self(Rc::new(RefCell::new(World {
             platform,
-            caller: None,
             records: BTreeMap::new(),
             tadb: BTreeMap::new(),
             keys: false,
@@ -100,9 +98,18 @@ impl Device {
         })))
     }
 
-    /// A session's view.
+    /// The view of a session from the normal world.
     pub fn tee(&self) -> FakeTee {
-        FakeTee { device: self.clone(), held: Vec::new() }
+        self.tee_of_caller(None)
+    }
+
+    /// The view of a session from an enclave.
+    pub fn tee_of(&self, enclave: Uuid) -> FakeTee {
+        self.tee_of_caller(Some(enclave))
+    }
+
+    fn tee_of_caller(&self, caller: Option<Uuid>) -> FakeTee {
+        FakeTee { device: self.clone(), caller, held: Vec::new() }
     }
 
     /// Changes the device from outside.
@@ -149,7 +156,7 @@ impl Tee for FakeTee {
     }
 
     fn caller(&mut self) -> Result<Option<Uuid>, Error> {
-        Ok(self.device.get().caller)
+        Ok(self.caller)
     }
 
     fn now(&mut self) -> Result<Moment, Error> {

@@ -1,5 +1,7 @@
 //! `Info` and `DeviceKey`: what anybody may know about the device.
 
+use alloc::boxed::Box;
+
 use trustbox_api::Error;
 use trustbox_api::command::Lifecycle;
 use trustbox_api::message::InfoReply;
@@ -12,11 +14,11 @@ use crate::tee::Tee;
 /// State and versions of the device.
 pub fn info<T: Tee>(tee: &mut T) -> Result<InfoReply, Error> {
     let platform = tee.platform();
-    let record: DeviceRecord = load(tee)?;
+    let record: Box<DeviceRecord> = load(tee)?;
     let alive = record.lifecycle != Lifecycle::Decommissioned;
     let device_key = if alive { Some(device_key(tee)?.id()) } else { None };
     let attestation_key = if alive { Some(tee.attestation_public_key()?) } else { None };
-    let keys: KeysRecord = load(tee)?;
+    let keys: Box<KeysRecord> = load(tee)?;
     let owner = record.owner.as_ref();
     Ok(InfoReply {
         device_id: identity::device_id(tee)?,
@@ -32,7 +34,7 @@ pub fn info<T: Tee>(tee: &mut T) -> Result<InfoReply, Error> {
         provisioning_authority: platform.provisioning_authority,
         policy: owner.map(|owner| owner.policy.clone()).unwrap_or_default(),
         epoch: owner.map_or(0, |owner| owner.newest.revocation.sequence),
-        class_keys: keys.keys.iter().map(|held| held.key).collect(),
+        class_keys: keys.usable(owner).collect(),
         max_image: platform.max_image,
     })
 }

@@ -8,6 +8,8 @@
 //! A package of the original format has no signed manifest. It takes the same way, but the owner's policy must name its
 //! UUID, and its class key encrypts the image itself.
 
+use alloc::boxed::Box;
+
 use arrayvec::ArrayVec;
 use sha2::{Digest, Sha256};
 use trustbox_api::key::{KeyId, KeyRef, Name, PublicKey, Uuid};
@@ -57,7 +59,7 @@ enum Source {
 
 /// Verifies a manifest and makes room for its ciphertext.
 pub fn begin<T: Tee>(tee: &mut T, request: &[u8]) -> Result<Install<T>, Error> {
-    let device: DeviceRecord = load(tee)?;
+    let device: Box<DeviceRecord> = load(tee)?;
     let statement = authority::by_publisher(tee, device.owner()?, request)?;
     let publisher = *statement.signer();
     let payload = ArrayVec::try_from(statement.payload()).map_err(|_| Error::TooLarge)?;
@@ -166,7 +168,7 @@ fn content_key<T: Tee>(
 }
 
 fn class_key<T: Tee>(tee: &mut T, key: &KeyRef) -> Result<Secret<32>, Error> {
-    let device: DeviceRecord = load(tee)?;
+    let device: Box<DeviceRecord> = load(tee)?;
     device.owner()?.revoked.check_class_key(key)?;
     load::<KeysRecord, T>(tee)?.find(key).cloned()
 }
@@ -177,7 +179,7 @@ fn commit<T: Tee>(tee: &mut T, install: &mut Install<T>, contents: Bytes<32>) ->
     let (uuid, name, version, digest) = (*uuid, *name, *version, *digest);
     exclusively(tee, |tee| {
         check_allowed(tee, &install.wanted, source)?;
-        let mut record: EnclavesRecord = load(tee)?;
+        let mut record: Box<EnclavesRecord> = load(tee)?;
         let enclave = record.find_or_add(uuid, &name)?;
         settle::resolve(tee, enclave)?;
         let next = Installed { version, digest, publisher: source.publisher() };
@@ -187,7 +189,7 @@ fn commit<T: Tee>(tee: &mut T, install: &mut Install<T>, contents: Bytes<32>) ->
         } else {
             log::observe(tee, Event::Reinstalled { uuid, version }, 1)?;
         }
-        store(tee, &record)?;
+        store(tee, &*record)?;
         let outcome = tee.install(buffer);
         let enclave = record.find_or_add(uuid, &name)?;
         match outcome {
@@ -196,7 +198,7 @@ fn commit<T: Tee>(tee: &mut T, install: &mut Install<T>, contents: Bytes<32>) ->
             Err(_) => settle::resolve(tee, enclave)?,
         }
         record.forget_unused();
-        store(tee, &record)?;
+        store(tee, &*record)?;
         outcome.map(|()| InstallReply { uuid, version })
     })
 }
@@ -224,11 +226,11 @@ fn check_firmware<T: Tee>(tee: &T, min_optee: Version, min_ta: Version) -> Resul
 /// Whether the device, as it is now, takes this version of this enclave from this source.
 fn check_allowed<T: Tee>(tee: &mut T, wanted: &Wanted, source: &Source) -> Result<(), Error> {
     reserved::check(&wanted.uuid)?;
-    let device: DeviceRecord = load(tee)?;
+    let device: Box<DeviceRecord> = load(tee)?;
     let owner = device.owner()?;
     source.check(owner, &wanted.uuid)?;
     owner.revoked.check_enclave(&wanted.uuid, wanted.version, &source.publisher())?;
-    let record: EnclavesRecord = load(tee)?;
+    let record: Box<EnclavesRecord> = load(tee)?;
     let others = record.enclaves.iter().filter(|other| other.uuid != wanted.uuid);
     if others.filter(|other| other.installed.is_some()).count() >= owner.policy.max_enclaves.into() {
         return Err(Error::LimitReached);

@@ -1,5 +1,7 @@
 //! Writing the activity log.
 
+use alloc::boxed::Box;
+
 use trustbox_api::Error;
 use trustbox_api::key::Uuid;
 use trustbox_api::log::{Channel, Entry, Event, LogHead, LogReply, Note, Observation};
@@ -12,7 +14,7 @@ use crate::tee::Tee;
 /// Writes down what somebody with a key said, before it takes effect: a power cut cannot take the evidence away. What is
 /// there already is not written again, so repeating a statement pushes nothing out. Only from within `exclusively`.
 pub fn accept<T: Tee>(tee: &mut T, events: impl IntoIterator<Item = Event>) -> Result<(), Error> {
-    let mut record: LogRecord = load(tee)?;
+    let mut record: Box<LogRecord> = load(tee)?;
     let mut changed = false;
     for event in events {
         let ring = record.ring(Channel::Authority)?;
@@ -21,12 +23,12 @@ pub fn accept<T: Tee>(tee: &mut T, events: impl IntoIterator<Item = Event>) -> R
             changed = true;
         }
     }
-    if changed { store(tee, &record) } else { Ok(()) }
+    if changed { store(tee, &*record) } else { Ok(()) }
 }
 
 /// Writes down what Linux brought about, once for each different event and boot, and counts it. Only from within `exclusively`.
 pub fn observe<T: Tee>(tee: &mut T, event: Event, count: u32) -> Result<(), Error> {
-    let mut record: LogRecord = load(tee)?;
+    let mut record: Box<LogRecord> = load(tee)?;
     record.start_boot(tee)?;
     if let Some(known) = record.observations.iter_mut().find(|known| known.event == event) {
         known.count = known.count.saturating_add(count);
@@ -36,13 +38,13 @@ pub fn observe<T: Tee>(tee: &mut T, event: Event, count: u32) -> Result<(), Erro
         // Full: counted nowhere, so that nothing is pushed out.
         return Ok(());
     }
-    store(tee, &record)
+    store(tee, &*record)
 }
 
 /// Writes down the first launch of a version since boot; later ones cost nothing.
 pub fn launched<T: Tee>(tee: &mut T, uuid: Uuid, version: u32) -> Result<(), Error> {
     let event = Event::Launched { uuid, version };
-    let record: LogRecord = load(tee)?;
+    let record: Box<LogRecord> = load(tee)?;
     let this_boot = record.boot == tee.now()?.boot;
     if this_boot && record.observations.iter().any(|known| known.event == event) {
         return Ok(());
@@ -53,15 +55,15 @@ pub fn launched<T: Tee>(tee: &mut T, uuid: Uuid, version: u32) -> Result<(), Err
 /// Writes down an enclave's note.
 pub fn note<T: Tee>(tee: &mut T, uuid: Uuid, text: Note) -> Result<(), Error> {
     exclusively(tee, |tee| {
-        let mut record: LogRecord = load(tee)?;
+        let mut record: Box<LogRecord> = load(tee)?;
         record.append(tee, Channel::Enclaves, Event::Noted { uuid, text })?;
-        store(tee, &record)
+        store(tee, &*record)
     })
 }
 
 /// A channel as it is.
 pub fn read<T: Tee>(tee: &mut T, request: LogRequest) -> Result<LogReply, Error> {
-    let mut record: LogRecord = load(tee)?;
+    let mut record: Box<LogRecord> = load(tee)?;
     let ring = core::mem::take(record.ring(request.channel)?);
     let mut observations = record.observations;
     if request.channel != Channel::Activity {
@@ -72,7 +74,7 @@ pub fn read<T: Tee>(tee: &mut T, request: LogRequest) -> Result<LogReply, Error>
 
 /// The heads of all channels.
 pub fn head<T: Tee>(tee: &mut T, request: LogHeadRequest) -> Result<LogHead, Error> {
-    let record: LogRecord = load(tee)?;
+    let record: Box<LogRecord> = load(tee)?;
     let [a, b, c] = &record.rings;
     let head = |ring: &trustbox_api::log::Ring| Ok((ring.next(), ring.head()?));
     let device_id = identity::device_id(tee)?;

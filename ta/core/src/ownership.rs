@@ -1,5 +1,7 @@
 //! A device's life: who owns it, from blank to decommissioned. Each step needs a nonce of this device (INV-7).
 
+use alloc::boxed::Box;
+
 use trustbox_api::Error;
 use trustbox_api::command::Lifecycle;
 use trustbox_api::key::PublicKey;
@@ -121,17 +123,17 @@ pub fn decommission<T: Tee>(tee: &mut T, request: &[u8]) -> Result<(), Error> {
 /// Erases what a decommissioned device must not hold, and remembers that it did.
 pub fn erase<T: Tee>(tee: &mut T) -> Result<(), Error> {
     exclusively(tee, |tee| {
-        let mut device: DeviceRecord = load(tee)?;
+        let mut device: Box<DeviceRecord> = load(tee)?;
         if device.lifecycle != Lifecycle::Decommissioned || device.erased {
             return Ok(());
         }
         store(tee, &KeysRecord::default())?;
-        let enclaves: EnclavesRecord = load(tee)?;
+        let enclaves: Box<EnclavesRecord> = load(tee)?;
         enclaves.enclaves.iter().try_for_each(|enclave| tee.uninstall(&enclave.uuid))?;
         store(tee, &EnclavesRecord::default())?;
         tee.destroy_keys()?;
         device.erased = true;
-        store(tee, &device)
+        store(tee, &*device)
     })
 }
 
@@ -140,7 +142,7 @@ fn by_owner<'a, T: Tee>(
     kind: Kind,
     request: &'a [u8],
 ) -> Result<authority::Verified<'a>, Error> {
-    let device: DeviceRecord = load(tee)?;
+    let device: Box<DeviceRecord> = load(tee)?;
     authority::by_owner(tee, device.owner()?, kind, request)
 }
 

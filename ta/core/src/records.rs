@@ -4,6 +4,8 @@
 //! Changes go through [`update`], which holds the writer slot from reading to writing, so two
 //! sessions cannot undo each other. Readers need no slot.
 
+use alloc::boxed::Box;
+
 use arrayvec::ArrayVec;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -230,6 +232,13 @@ impl DeviceRecord {
 }
 
 impl KeysRecord {
+    /// The keys that were not revoked; one that was may still wait to be erased.
+    pub fn usable(&self, owner: Option<&Owner>) -> impl Iterator<Item = KeyRef> {
+        let revoked =
+            move |key: &KeyRef| owner.is_some_and(|owner| owner.revoked.check_class_key(key).is_err());
+        self.keys.iter().map(|held| held.key).filter(move |key| !revoked(key))
+    }
+
     /// The secret of a class key.
     pub fn find(&self, key: &KeyRef) -> Result<&Secret<32>, Error> {
         self.keys.iter().find(|held| held.key == *key).map(|held| &held.secret).ok_or(Error::KeyUnknown)
@@ -268,15 +277,15 @@ impl EnclavesRecord {
     }
 }
 
-/// Reads a record; a device that never wrote it has the default.
+/// Reads a record, into the heap since it is large; a device that never wrote it has the default.
 #[inline(never)]
-pub fn load<R: Stored, T: Tee>(tee: &mut T) -> Result<R, Error> {
+pub fn load<R: Stored, T: Tee>(tee: &mut T) -> Result<Box<R>, Error> {
     let mut buffer = Zeroizing::new([0; MAX_RECORD]);
     let Some(length) = tee.read(R::RECORD, buffer.as_mut_slice())? else {
-        return Ok(R::default());
+        return Ok(Box::default());
     };
     let content = buffer.get(..length).ok_or(Error::StorageCorrupt)?;
-    wire::decode(content).map_err(|_| Error::StorageCorrupt)
+    wire::decode(content).map(Box::new).map_err(|_| Error::StorageCorrupt)
 }
 
 /// Reads a record, lets `change` change it, and writes it if `change` agrees.
@@ -285,9 +294,9 @@ pub fn update<R: Stored, T: Tee, A>(
     change: impl FnOnce(&mut T, &mut R) -> Result<A, Error>,
 ) -> Result<A, Error> {
     exclusively(tee, |tee| {
-        let mut record = load(tee)?;
+        let mut record: Box<R> = load(tee)?;
         let answer = change(tee, &mut record)?;
-        store(tee, &record)?;
+        store(tee, &*record)?;
         Ok(answer)
     })
 }

@@ -1,5 +1,7 @@
 //! One session to the TA: holds a call against the command table, then passes it on.
 
+use alloc::boxed::Box;
+
 use arrayvec::ArrayVec;
 use serde::Serialize;
 use trustbox_api::command::{Caller, Command, Lifecycle, Rule, SessionState, Shape};
@@ -109,14 +111,14 @@ impl<T: Tee> Session<T> {
 
     /// Refuses what the command table does not allow. Finishes an erasure that was cut short before anything else.
     #[inline(never)]
-    fn admit(&mut self, rule: &Rule) -> Result<DeviceRecord, Error> {
+    fn admit(&mut self, rule: &Rule) -> Result<Box<DeviceRecord>, Error> {
         if !rule.caller.contains(&self.caller) {
             return Err(Error::WrongCaller);
         }
         if !rule.session.contains(&self.state()) {
             return Err(Error::WrongSequence);
         }
-        let device: DeviceRecord = load(&mut self.tee)?;
+        let device: Box<DeviceRecord> = load(&mut self.tee)?;
         if device.lifecycle == Lifecycle::Decommissioned && !device.erased {
             ownership::erase(&mut self.tee)?;
         }

@@ -3,6 +3,8 @@
 //! A change writes its intent first, then changes the database, then writes what is now. Where the power went in between,
 //! [`resolve`] looks at what the database holds and makes the record say that: the change was made, or it was not.
 
+use alloc::boxed::Box;
+
 use trustbox_api::limits::MAX_COUNTERS;
 use trustbox_api::{Error, Secret};
 
@@ -10,16 +12,16 @@ use crate::records::{EnclaveRecord, EnclavesRecord, Holdings, Installed, Intent,
 use crate::tee::{Held, Tee};
 
 /// Finishes or undoes the interrupted change of every enclave that has one.
-pub fn resolve_all<T: Tee>(tee: &mut T) -> Result<EnclavesRecord, Error> {
-    let record: EnclavesRecord = load(tee)?;
+pub fn resolve_all<T: Tee>(tee: &mut T) -> Result<Box<EnclavesRecord>, Error> {
+    let record: Box<EnclavesRecord> = load(tee)?;
     if record.enclaves.iter().all(|enclave| enclave.intent.is_none()) {
         return Ok(record);
     }
     exclusively(tee, |tee| {
-        let mut record: EnclavesRecord = load(tee)?;
+        let mut record: Box<EnclavesRecord> = load(tee)?;
         record.enclaves.iter_mut().try_for_each(|enclave| resolve(tee, enclave))?;
         record.forget_unused();
-        store(tee, &record)?;
+        store(tee, &*record)?;
         Ok(record)
     })
 }

@@ -13,7 +13,7 @@ use trustbox_api::key::Uuid;
 use trustbox_test::bench::{self, Figure};
 use trustbox_test::case::run_all;
 use trustbox_test::cases;
-use trustbox_test::context::{Context, Image, Parties};
+use trustbox_test::context::{Context, Image, Images, Parties};
 use trustbox_test::optee::Optee;
 use trustbox_test::report::Reporter;
 
@@ -29,9 +29,12 @@ struct Args {
     /// Private key (PKCS#8 PEM) of the provisioning authority that the firmware was built with
     #[arg(long, required_unless_present = "list")]
     authority: Option<PathBuf>,
-    /// Signed OP-TEE image of the meter enclave
-    #[arg(long, required_unless_present = "list")]
-    image: Option<PathBuf>,
+    /// Signed OP-TEE image of an enclave; the suite needs the meter, the probe in three versions, and the enclave in C
+    #[arg(long = "image", required_unless_present = "list")]
+    images: Vec<PathBuf>,
+    /// A properly signed image under the UUID of the TrustBox TA, which must never run
+    #[arg(long)]
+    impostor: Option<PathBuf>,
     /// How thorough, from 0 to 15: at 15 every bit is flipped and every length cut
     #[arg(long, default_value_t = 0)]
     level: u32,
@@ -71,10 +74,11 @@ fn run(args: &Args, selected: &[&trustbox_test::case::Case]) -> Result<bool, Str
     let target = Optee::new()?;
     let authority = authority(args.authority.as_ref().ok_or("no authority key")?)?;
     let parties = Parties::strangers(authority);
-    let image = image(args.image.as_ref().ok_or("no image")?)?;
+    let images = Images::of(args.images.iter().map(image).collect::<Result<_, _>>()?)?;
     let now = SystemTime::UNIX_EPOCH.elapsed().map_err(|error| error.to_string())?;
-    let mut context = Context::new(&target, &parties, image, now.as_millis() as u64);
+    let mut context = Context::new(&target, &parties, images, now.as_millis() as u64);
     context.level = args.level;
+    context.impostor = args.impostor.clone();
     if args.bench {
         return figures(&mut context).map(|()| true);
     }

@@ -10,7 +10,7 @@ use optee_teec::{
 };
 use trustbox_api::TRUSTBOX_UUID;
 
-use crate::target::{Code, Link, RawParam, Target};
+use crate::target::{Code, Connector, Link, RawParam, Target};
 
 /// Where tee-supplicant keeps the files of secure storage.
 const STORAGE: &str = "/var/lib/tee";
@@ -39,6 +39,13 @@ impl Target for Optee {
 
     fn connect_to(&self, uuid: &str) -> Option<Result<(), Code>> {
         Some(self.open(uuid).map(drop))
+    }
+
+    fn connector(&self) -> Option<Connector> {
+        Some(Box::new(|| match Self::new() {
+            Ok(target) => Ok(Box::new(target)),
+            Err(_) => Err(Code::NOT_FOUND),
+        }))
     }
 
     fn storage(&self) -> Option<&Path> {
@@ -80,11 +87,17 @@ impl Link for OpteeLink {
         Some(self.0.invoke_command(command, &mut operation).map_err(code))
     }
 
-    fn invoke(&mut self, command: u32, request: &[u8], capacity: usize) -> Option<Result<Vec<u8>, Code>> {
+    fn invoke_within(
+        &mut self,
+        limit: u32,
+        command: u32,
+        request: &[u8],
+        capacity: usize,
+    ) -> Option<Result<Vec<u8>, Code>> {
         let mut reply = vec![0; capacity];
         let mut operation = Operation::new(
             0,
-            ParamValue::new(command, 0, ParamType::ValueInput),
+            ParamValue::new(command, limit, ParamType::ValueInput),
             ParamTmpRef::new_input(request),
             ParamTmpRef::new_output(&mut reply),
             ParamNone,

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use trustbox_api::Bytes;
 use trustbox_api::key::Name;
 use trustbox_api::manifest::{Manifest, Terms, WrappedKey};
-use trustbox_api::message::Version;
+use trustbox_api::message::{LegacyRequest, Version};
 use trustbox_api::statement::{Audience, Header, Kind};
 
 use crate::case::Stop;
@@ -61,6 +61,24 @@ impl Context<'_> {
             class_key: self.parties.class_key,
             publisher,
         }
+    }
+
+    /// What a package of the original format says of an image, and its ciphertext.
+    pub fn legacy_package(&self, image: &Image) -> (LegacyRequest, Vec<u8>) {
+        let mut ciphertext = image.bytes.clone();
+        let nonce = Bytes([3; 12]);
+        let tag = Bytes(encrypt(&self.parties.class_key, &nonce.0, &[], &mut ciphertext));
+        let request = LegacyRequest {
+            uuid: image.uuid,
+            name: Name::from("legacy enclave").expect("a short name"),
+            version: image.version,
+            size: image.bytes.len() as u32,
+            plaintext_sha256: Bytes(Sha256::digest(&image.bytes).into()),
+            nonce,
+            tag,
+            class_key: self.class_key_ref(),
+        };
+        (request, ciphertext)
     }
 
     /// The package of an image.

@@ -11,6 +11,8 @@ pub struct Code(pub u32);
 impl Code {
     /// GlobalPlatform's `TEE_ERROR_ACCESS_DENIED`.
     pub const ACCESS_DENIED: Self = Self(0xffff_0001);
+    /// GlobalPlatform's `TEE_ERROR_ITEM_NOT_FOUND`.
+    pub const NOT_FOUND: Self = Self(0xffff_0008);
 }
 
 impl From<Error> for Code {
@@ -57,6 +59,9 @@ pub enum RawParam {
     NullOutput(usize),
 }
 
+/// Connects a thread to a device.
+pub type Connector = Box<dyn Fn() -> Result<Box<dyn Target>, Code> + Send>;
+
 /// A device.
 pub trait Target {
     /// Opens a session to the TrustBox TA.
@@ -64,6 +69,9 @@ pub trait Target {
 
     /// Opens a session to any other TA or pseudo-TA; `None` where there is no OP-TEE.
     fn connect_to(&self, uuid: &str) -> Option<Result<(), Code>>;
+
+    /// A way for another thread to the same device; `None` where there is none.
+    fn connector(&self) -> Option<Connector>;
 
     /// The folder with the files of secure storage, which belong to Linux; `None` where there are none.
     fn storage(&self) -> Option<&Path>;
@@ -83,6 +91,18 @@ pub trait Link {
     /// A call with any parameters; `None` where there is no OP-TEE.
     fn raw(&mut self, command: u32, params: [RawParam; 4]) -> Option<Result<(), Code>>;
 
-    /// Calls the open enclave; `None` where enclaves do not run.
-    fn invoke(&mut self, command: u32, request: &[u8], capacity: usize) -> Option<Result<Vec<u8>, Code>>;
+    /// Calls the open enclave, which is asked to stop after `limit` milliseconds if that is not 0; `None` where enclaves
+    /// do not run.
+    fn invoke_within(
+        &mut self,
+        limit: u32,
+        command: u32,
+        request: &[u8],
+        capacity: usize,
+    ) -> Option<Result<Vec<u8>, Code>>;
+
+    /// As [`Link::invoke_within`], without a limit.
+    fn invoke(&mut self, command: u32, request: &[u8], capacity: usize) -> Option<Result<Vec<u8>, Code>> {
+        self.invoke_within(0, command, request, capacity)
+    }
 }

@@ -1,11 +1,12 @@
 //! 2xxx: from blank to provisioned, and never back.
 
-use trustbox_api::command::{Lifecycle, TABLE};
+use trustbox_api::command::Lifecycle;
 use trustbox_api::limits::MAX_REPLY;
 use trustbox_api::message::{ChallengeReply, Purpose};
 use trustbox_api::statement::{Audience, Header, Kind, PinRoot};
 use trustbox_api::{Bytes, Command, Error};
 
+use super::table::refuse_by_table;
 use crate::case::{Case, Stop};
 use crate::context::{Context, challenge, info, refuse_damaged, send};
 use crate::forge::{self, public, stranger};
@@ -66,24 +67,8 @@ fn blank(context: &Context<'_>) -> Result<(), Stop> {
 
 fn blank_refuses(context: &mut Context<'_>) -> Result<(), Stop> {
     blank(context)?;
-    let mut link = context.connect()?;
-    for rule in TABLE.iter().filter(|rule| !rule.lifecycle.contains(&Lifecycle::Blank)) {
-        let Some(answer) = (match rule.shape {
-            trustbox_api::command::Shape::Forward => link.invoke(1, &[], 16),
-            trustbox_api::command::Shape::MessageWithData => {
-                Some(link.call(rule.command as u32, &[0], Some(&[0]), MAX_REPLY))
-            }
-            trustbox_api::command::Shape::Message => {
-                Some(link.call(rule.command as u32, &[], None, MAX_REPLY))
-            }
-        }) else {
-            continue;
-        };
-        let idle = rule.session.contains(&trustbox_api::command::SessionState::Idle);
-        let want = if idle { Error::WrongLifecycle } else { Error::WrongSequence };
-        check_eq!(answer, Err(want.into()), "{}", rule.name);
-    }
-    let nonce = challenge(link.as_mut(), Purpose::ImportKey);
+    refuse_by_table(context, Lifecycle::Blank)?;
+    let nonce = challenge(context.connect()?.as_mut(), Purpose::ImportKey);
     check!(nonce.is_err(), "a blank device gives a nonce for key import");
     Ok(())
 }
@@ -172,7 +157,7 @@ fn device_key(context: &mut Context<'_>) -> Result<(), Stop> {
     let mut link = context.connect()?;
     let der = link.call(Command::DeviceKey as u32, &[], None, MAX_REPLY)?;
     let digest: [u8; 32] = Sha256::digest(&der).into();
-    check_eq!(info.device_key, Bytes(digest), "hash in info");
+    check_eq!(info.device_key, Some(Bytes(digest)), "hash in info");
     let key = RsaPublicKey::from_public_key_der(&der)?;
     check!(key.n().bits() >= 2048, "{} bits", key.n().bits());
     let answer = link.call(Command::DeviceKey as u32, &[], None, der.len() - 1);

@@ -4,10 +4,16 @@ mod authority;
 mod class_keys;
 mod core;
 mod enclaves;
+mod life;
 mod lifecycle;
 mod limits;
+mod log;
 mod packages;
+mod probe;
+mod removal;
+mod revocation;
 mod storage;
+mod table;
 
 use crate::case::Case;
 
@@ -18,11 +24,17 @@ pub fn all() -> Vec<&'static Case> {
         core::CASES,
         lifecycle::CASES,
         authority::CASES,
+        life::CASES,
         class_keys::CASES,
         packages::CASES,
+        removal::CASES,
         enclaves::CASES,
+        probe::CASES,
+        revocation::CASES,
+        log::CASES,
         storage::CASES,
         limits::CASES,
+        life::LAST,
     ];
     families.iter().flat_map(|family| family.iter()).collect()
 }

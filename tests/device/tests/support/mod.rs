@@ -2,11 +2,14 @@
 
 use std::path::Path;
 
+use trustbox_api::Uuid;
 use trustbox_core::Session;
 use trustbox_core::fake::{Device, FakeTee};
-use trustbox_test::context::{Context, EXHAUSTIVE, Image, Parties};
+use trustbox_test::context::{
+    C_ECHO_UUID, Context, EXHAUSTIVE, Image, Images, METER_UUID, PROBE_UUID, Parties,
+};
 use trustbox_test::forge::{public, stranger, unsigned_image};
-use trustbox_test::target::{Code, Link, RawParam, Target};
+use trustbox_test::target::{Code, Connector, Link, RawParam, Target};
 
 /// A device in memory.
 pub struct Fake(pub Device);
@@ -21,11 +24,27 @@ pub fn blank() -> (Fake, Parties) {
 
 /// What a case gets; `version` is that of the enclave.
 pub fn context<'a>(target: &'a Fake, parties: &'a Parties, version: u32) -> Context<'a> {
-    let uuid = "5f0e6a52-7c0b-4a40-8d7e-0c1d6b3a9f21".parse().expect("a constant");
-    let image = Image { bytes: unsigned_image(&uuid, version, &[0x5a; 3000]), uuid, version };
-    let mut context = Context::new(target, parties, image, u64::from(version) * 1000);
+    let images = Images {
+        meter: image(METER_UUID, version),
+        probe: [1, 2, 3].map(|version| image(PROBE_UUID, version)),
+        c_echo: image(C_ECHO_UUID, 1),
+    };
+    let mut context = Context::new(target, parties, images, u64::from(version) * 1000);
     context.level = EXHAUSTIVE;
     context
+}
+
+fn image(uuid: &str, version: u32) -> Image {
+    let uuid = uuid.parse().expect("a constant");
+    Image { bytes: unsigned_image(&uuid, version, &[0x5a; 3000]), uuid, version }
+}
+
+impl Fake {
+    /// A session of an enclave.
+    #[allow(dead_code, reason = "not every test of this folder has enclaves that call back")]
+    pub fn connect_as(&self, enclave: Uuid) -> Result<Box<dyn Link + '_>, Code> {
+        Ok(Box::new(FakeLink(Session::open(self.0.tee_of(enclave))?)))
+    }
 }
 
 impl Target for Fake {
@@ -34,6 +53,10 @@ impl Target for Fake {
     }
 
     fn connect_to(&self, _: &str) -> Option<Result<(), Code>> {
+        None
+    }
+
+    fn connector(&self) -> Option<Connector> {
         None
     }
 
@@ -60,7 +83,7 @@ impl Link for FakeLink {
         None
     }
 
-    fn invoke(&mut self, _: u32, _: &[u8], _: usize) -> Option<Result<Vec<u8>, Code>> {
+    fn invoke_within(&mut self, _: u32, _: u32, _: &[u8], _: usize) -> Option<Result<Vec<u8>, Code>> {
         match self.0.enclave() {
             Ok(_) => None,
             Err(error) => Some(Err(error.into())),
