@@ -9,7 +9,7 @@ use optee_utee_build::{Builder, Error, TaConfig};
 const UUID: &str = "b8a6e9d4-3f0c-4f7e-9a53-1d2c7e50b4c1";
 /// No flag: every session has an instance of its own.
 const FLAGS: u32 = 0;
-const STACK_BYTES: u32 = 80 * 1024;
+const STACK_BYTES: u32 = 64 * 1024;
 const HEAP_BYTES: u32 = 64 * 1024;
 /// Errors only, and libutee logs those by number.
 const TRACE_LEVEL: i32 = 1;

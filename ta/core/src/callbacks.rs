@@ -19,6 +19,7 @@ use crate::{identity, log, ticket};
 const KEY_DOMAIN: &[u8] = b"TrustBox enclave key\0";
 
 /// What the attestation key is to sign for an enclave.
+#[inline(never)]
 pub fn report<T: Tee>(tee: &mut T, request: ReportRequest) -> Result<Evidence, Error> {
     let enclave = launched_as(tee, &request.ticket)?;
     let device: Box<DeviceRecord> = load(tee)?;
@@ -33,6 +34,7 @@ pub fn report<T: Tee>(tee: &mut T, request: ReportRequest) -> Result<Evidence, E
 }
 
 /// Reads or advances a counter.
+#[inline(never)]
 pub fn counter<T: Tee>(tee: &mut T, request: CounterRequest) -> Result<CounterReply, Error> {
     let enclave = launched_as(tee, &request.ticket)?;
     let number = usize::from(request.counter);
@@ -49,12 +51,14 @@ pub fn counter<T: Tee>(tee: &mut T, request: CounterRequest) -> Result<CounterRe
 }
 
 /// Writes a note into the log.
+#[inline(never)]
 pub fn note<T: Tee>(tee: &mut T, request: NoteRequest) -> Result<(), Error> {
     let enclave = launched_as(tee, &request.ticket)?;
     log::note(tee, enclave.uuid, request.text)
 }
 
 /// Derives a key from the sealing key: the one-step function of NIST SP 800-56C Rev. 2, 4.1, with SHA-256.
+#[inline(never)]
 pub fn key<T: Tee>(tee: &mut T, request: &KeyRequest) -> Result<KeyReply, Error> {
     let enclave = launched_as(tee, &request.ticket)?;
     let mut record: Box<EnclavesRecord> = load(tee)?;

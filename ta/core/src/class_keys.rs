@@ -20,6 +20,7 @@ use crate::tee::Tee;
 /// otherwise import would decrypt whatever an attacker sends. A nonce is used up by the key that
 /// comes with it, in one write, so a bundle cannot be imported twice. It stays good when the
 /// bundle is refused: refusals cost the operator nothing.
+#[inline(never)]
 pub fn import<T: Tee>(tee: &mut T, request: &[u8]) -> Result<(), Error> {
     let device: Box<DeviceRecord> = load(tee)?;
     let owner = device.owner()?;
@@ -46,6 +47,7 @@ pub fn import<T: Tee>(tee: &mut T, request: &[u8]) -> Result<(), Error> {
 }
 
 /// Destroys a class key. Linux may ask for it, since it could delete all of storage as well.
+#[inline(never)]
 pub fn destroy<T: Tee>(tee: &mut T, request: &DestroyKeyRequest) -> Result<(), Error> {
     update(tee, |tee, record: &mut KeysRecord| {
         record.find(&request.key)?;

@@ -28,6 +28,7 @@ const DEVICE_KEY: [u8; 23] = [
 const ECDSA_WITH_SHA256: [u8; 12] = [0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02];
 
 /// The request, DER.
+#[inline(never)]
 pub fn request<T: Tee>(tee: &mut T, request: CsrRequest) -> Result<Element, Error> {
     let device_key = info::device_key(tee)?;
     let public = tee.attestation_public_key()?;

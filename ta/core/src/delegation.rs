@@ -17,6 +17,7 @@ use crate::reserved;
 use crate::tee::Tee;
 
 /// Takes a delegation or the policy.
+#[inline(never)]
 pub fn authorise<T: Tee>(tee: &mut T, request: &[u8]) -> Result<(), Error> {
     let kind = authority::claimed_kind(request)?;
     let device: Box<DeviceRecord> = load(tee)?;
@@ -39,7 +40,7 @@ fn authorise_publisher<T: Tee>(tee: &mut T, statement: &Verified<'_>) -> Result<
         statement,
         Some(&key),
         |newest| &mut newest.publisher,
-        |owner| replace(&mut owner.publishers, publisher, |publisher| publisher.key),
+        |owner| replace(&mut owner.publishers, Box::new(publisher), |publisher| publisher.key),
     )
 }
 
@@ -51,7 +52,7 @@ fn authorise_releaser<T: Tee>(tee: &mut T, statement: &Verified<'_>) -> Result<(
         statement,
         Some(&key),
         |newest| &mut newest.releaser,
-        |owner| replace(&mut owner.releasers, releaser, |releaser| releaser.key),
+        |owner| replace(&mut owner.releasers, Box::new(releaser), |releaser| releaser.key),
     )
 }
 
@@ -107,6 +108,7 @@ fn accept<T: Tee>(
 
 /// Revokes. All floors and keys are in one record, so they come into force together; class keys that are of no more use
 /// are erased afterwards.
+#[inline(never)]
 pub fn revoke<T: Tee>(tee: &mut T, request: &[u8]) -> Result<(), Error> {
     let device: Box<DeviceRecord> = load(tee)?;
     let statement = authority::by_revoker(tee, device.owner()?, request)?;

@@ -14,15 +14,17 @@ use crate::tee::Tee;
 use crate::{log, ticket};
 
 /// All enclaves the device knows. One whose interrupted change cannot be settled now shows as pending.
+#[inline(never)]
 pub fn list<T: Tee>(tee: &mut T) -> Result<ListReply, Error> {
     let record = match resolve_all(tee) {
         Err(Error::Busy) => load(tee)?,
         result => result?,
     };
-    Ok(ListReply { enclaves: record.enclaves.iter().map(entry).collect() })
+    Ok(ListReply { enclaves: record.enclaves.iter().map(|enclave| entry(enclave)).collect() })
 }
 
 /// Opens a session to an installed enclave and hands it what it needs; also returns as what it was launched.
+#[inline(never)]
 pub fn open<T: Tee>(tee: &mut T, uuid: &Uuid) -> Result<(T::Enclave, Identity), Error> {
     let device: Box<DeviceRecord> = load(tee)?;
     let owner = device.owner()?;
@@ -49,6 +51,7 @@ pub fn open<T: Tee>(tee: &mut T, uuid: &Uuid) -> Result<(T::Enclave, Identity), 
 
 /// Removes an enclave. Its version floor stays; its holdings stay for a later install by the same publisher, unless they
 /// are to be erased, which can also be asked for afterwards.
+#[inline(never)]
 pub fn uninstall<T: Tee>(tee: &mut T, request: UninstallRequest) -> Result<(), Error> {
     exclusively(tee, |tee| {
         let mut record: Box<EnclavesRecord> = load(tee)?;

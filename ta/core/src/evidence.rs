@@ -6,6 +6,7 @@ use trustbox_api::{Error, wire};
 use crate::tee::Tee;
 
 /// Signs evidence into `reply`; returns the bytes used.
+#[inline(never)]
 pub fn sign<T: Tee>(tee: &mut T, evidence: &Evidence, reply: &mut [u8]) -> Result<usize, Error> {
     let mut payload = [0; 512];
     let payload = wire::encode(evidence, &mut payload)?;

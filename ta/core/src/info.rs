@@ -12,6 +12,7 @@ use crate::spki::{self, Spki};
 use crate::tee::Tee;
 
 /// State and versions of the device.
+#[inline(never)]
 pub fn info<T: Tee>(tee: &mut T) -> Result<InfoReply, Error> {
     let platform = tee.platform();
     let record: Box<DeviceRecord> = load(tee)?;
@@ -19,7 +20,7 @@ pub fn info<T: Tee>(tee: &mut T) -> Result<InfoReply, Error> {
     let device_key = if alive { Some(device_key(tee)?.id()) } else { None };
     let attestation_key = if alive { Some(tee.attestation_public_key()?) } else { None };
     let keys: Box<KeysRecord> = load(tee)?;
-    let owner = record.owner.as_ref();
+    let owner = record.owner.as_deref();
     Ok(InfoReply {
         device_id: identity::device_id(tee)?,
         lifecycle: record.lifecycle,

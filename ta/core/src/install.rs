@@ -58,6 +58,7 @@ enum Source {
 }
 
 /// Verifies a manifest and makes room for its ciphertext.
+#[inline(never)]
 pub fn begin<T: Tee>(tee: &mut T, request: &[u8]) -> Result<Install<T>, Error> {
     let device: Box<DeviceRecord> = load(tee)?;
     let statement = authority::by_publisher(tee, device.owner()?, request)?;
@@ -69,6 +70,7 @@ pub fn begin<T: Tee>(tee: &mut T, request: &[u8]) -> Result<Install<T>, Error> {
 }
 
 /// Begins the install of a package without a trusted manifest.
+#[inline(never)]
 pub fn begin_legacy<T: Tee>(tee: &mut T, request: &LegacyRequest) -> Result<Install<T>, Error> {
     if !(1..=MAX_IMAGE).contains(&request.size) || request.name.is_empty() || request.version == u32::MAX {
         return Err(Error::ManifestInvalid);
@@ -123,6 +125,7 @@ pub fn chunk<T: Tee>(
 }
 
 /// Verifies, decrypts, installs. The install is over afterwards, whatever comes out.
+#[inline(never)]
 pub fn finish<T: Tee>(tee: &mut T, mut install: Install<T>) -> Result<InstallReply, Error> {
     let result = open_image(tee, &mut install).and_then(|contents| commit(tee, &mut install, contents));
     abort(tee, install);

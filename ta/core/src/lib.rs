@@ -11,6 +11,8 @@
 //! - `enclaves`: what is installed, launch, removal; `ticket`, `callbacks`: what a launched enclave may ask
 //! - `log`: the activity log; `evidence`: what the attestation key signs; `csr`: what the factory certifies
 //! - `records`, `revocations`: what is stored, and how it changes
+//!
+//! The way into each command is never inlined: together their frames would be more than the stack of a TA.
 #![no_std]
 #![forbid(unsafe_code)]
 #![cfg_attr(

@@ -13,6 +13,7 @@ use crate::tee::Tee;
 
 /// Writes down what somebody with a key said, before it takes effect: a power cut cannot take the evidence away. What is
 /// there already is not written again, so repeating a statement pushes nothing out. Only from within `exclusively`.
+#[inline(never)]
 pub fn accept<T: Tee>(tee: &mut T, events: impl IntoIterator<Item = Event>) -> Result<(), Error> {
     let mut record: Box<LogRecord> = load(tee)?;
     let mut changed = false;
@@ -27,6 +28,7 @@ pub fn accept<T: Tee>(tee: &mut T, events: impl IntoIterator<Item = Event>) -> R
 }
 
 /// Writes down what Linux brought about, once for each different event and boot, and counts it. Only from within `exclusively`.
+#[inline(never)]
 pub fn observe<T: Tee>(tee: &mut T, event: Event, count: u32) -> Result<(), Error> {
     let mut record: Box<LogRecord> = load(tee)?;
     record.start_boot(tee)?;
@@ -62,6 +64,7 @@ pub fn note<T: Tee>(tee: &mut T, uuid: Uuid, text: Note) -> Result<(), Error> {
 }
 
 /// A channel as it is.
+#[inline(never)]
 pub fn read<T: Tee>(tee: &mut T, request: LogRequest) -> Result<LogReply, Error> {
     let mut record: Box<LogRecord> = load(tee)?;
     let ring = core::mem::take(record.ring(request.channel)?);
@@ -69,10 +72,11 @@ pub fn read<T: Tee>(tee: &mut T, request: LogRequest) -> Result<LogReply, Error>
     if request.channel != Channel::Activity {
         observations.clear();
     }
-    Ok(LogReply { ring, observations })
+    Ok(LogReply { ring, observations: *observations })
 }
 
 /// The heads of all channels.
+#[inline(never)]
 pub fn head<T: Tee>(tee: &mut T, request: LogHeadRequest) -> Result<LogHead, Error> {
     let record: Box<LogRecord> = load(tee)?;
     let [a, b, c] = &record.rings;
@@ -107,7 +111,7 @@ pub fn is_evidence(error: Error) -> bool {
 
 impl LogRecord {
     fn ring(&mut self, channel: Channel) -> Result<&mut trustbox_api::log::Ring, Error> {
-        self.rings.get_mut(channel as usize).ok_or(Error::Internal)
+        self.rings.get_mut(channel as usize).map(|ring| &mut **ring).ok_or(Error::Internal)
     }
 
     fn append<T: Tee>(&mut self, tee: &mut T, channel: Channel, event: Event) -> Result<(), Error> {

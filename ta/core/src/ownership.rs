@@ -17,6 +17,7 @@ use crate::tee::Tee;
 use crate::{class_keys, identity, info, log};
 
 /// Issues a nonce, to be answered with a signed statement.
+#[inline(never)]
 pub fn challenge<T: Tee>(tee: &mut T, request: ChallengeRequest) -> Result<ChallengeReply, Error> {
     let mut nonce: Nonce = trustbox_api::Bytes([0; 32]);
     tee.random(&mut nonce.0);
@@ -47,6 +48,7 @@ fn check_purpose(purpose: Purpose, lifecycle: Lifecycle) -> Result<(), Error> {
 ///
 /// The record is written last: a cut before that leaves the device blank. Other records are emptied first: whoever makes
 /// the device look blank by deleting this one record must not hand the keys of one owner to the next.
+#[inline(never)]
 pub fn provision<T: Tee>(tee: &mut T, request: &[u8]) -> Result<(), Error> {
     check_platform(tee)?;
     let statement = authority::by_provisioning_authority(tee, Kind::PinRoot, request)?;
@@ -64,12 +66,13 @@ pub fn provision<T: Tee>(tee: &mut T, request: &[u8]) -> Result<(), Error> {
         store(tee, &KeysRecord::default())?;
         store(tee, &EnclavesRecord::default())?;
         record.lifecycle = Lifecycle::Provisioned;
-        record.owner = Some(Owner::new(pin.root));
+        record.owner = Some(Box::new(Owner::new(pin.root)));
         Ok(())
     })
 }
 
 /// Ends the factory's part.
+#[inline(never)]
 pub fn lock<T: Tee>(tee: &mut T, request: &[u8]) -> Result<(), Error> {
     let statement = authority::by_provisioning_authority(tee, Kind::Lock, request)?;
     let statement::Lock { nonce } = statement.body()?;
@@ -87,6 +90,7 @@ pub fn lock<T: Tee>(tee: &mut T, request: &[u8]) -> Result<(), Error> {
 
 /// Hands the device to a new root. Roles end with the root that gave them; sequences go on, so that nothing an earlier root
 /// said is ever new again.
+#[inline(never)]
 pub fn rotate_root<T: Tee>(tee: &mut T, request: &[u8]) -> Result<(), Error> {
     let statement = by_owner(tee, Kind::RotateRoot, request)?;
     let statement::RotateRoot { nonce, root } = statement.body()?;
@@ -107,6 +111,7 @@ pub fn rotate_root<T: Tee>(tee: &mut T, request: &[u8]) -> Result<(), Error> {
 
 /// Ends the device's life. The record that says so comes first: from then on nothing else works, and what is left to erase
 /// is erased now or, after a power cut, before the next command.
+#[inline(never)]
 pub fn decommission<T: Tee>(tee: &mut T, request: &[u8]) -> Result<(), Error> {
     let statement = by_owner(tee, Kind::Decommission, request)?;
     let statement::Decommission { nonce } = statement.body()?;
@@ -121,6 +126,7 @@ pub fn decommission<T: Tee>(tee: &mut T, request: &[u8]) -> Result<(), Error> {
 }
 
 /// Erases what a decommissioned device must not hold, and remembers that it did.
+#[inline(never)]
 pub fn erase<T: Tee>(tee: &mut T) -> Result<(), Error> {
     exclusively(tee, |tee| {
         let mut device: Box<DeviceRecord> = load(tee)?;

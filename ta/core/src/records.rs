@@ -3,6 +3,8 @@
 //! A few records, each replaced as a whole: a power cut leaves the old one or the new one (INV-6).
 //! Changes go through [`update`], which holds the writer slot from reading to writing, so two
 //! sessions cannot undo each other. Readers need no slot.
+//!
+//! What is large lies in boxes: decoding moves values about, and the stack of a TA is short.
 
 use alloc::boxed::Box;
 
@@ -43,7 +45,7 @@ pub struct DeviceRecord {
     /// Nonce outstanding for a statement that changes the device's life.
     pub challenge: Option<Challenge>,
     /// The owner, once pinned.
-    pub owner: Option<Owner>,
+    pub owner: Option<Box<Owner>>,
 }
 
 /// An outstanding nonce and what it is good for.
@@ -63,13 +65,13 @@ pub struct Owner {
     /// The newest statement of each kind.
     pub newest: Newest,
     /// Who may publish what.
-    pub publishers: ArrayVec<Publisher, MAX_PUBLISHERS>,
+    pub publishers: ArrayVec<Box<Publisher>, MAX_PUBLISHERS>,
     /// Who may release which class keys.
-    pub releasers: ArrayVec<Releaser, MAX_RELEASERS>,
+    pub releasers: ArrayVec<Box<Releaser>, MAX_RELEASERS>,
     /// Who may revoke.
     pub revokers: ArrayVec<PublicKey, MAX_REVOKERS>,
     /// What was revoked.
-    pub revoked: Revocations,
+    pub revoked: Box<Revocations>,
     /// What is allowed.
     pub policy: Policy,
 }
@@ -120,7 +122,7 @@ pub struct ClassKey {
 #[derive(Default, Serialize, Deserialize)]
 pub struct EnclavesRecord {
     /// One entry per UUID.
-    pub enclaves: ArrayVec<EnclaveRecord, MAX_ENCLAVES>,
+    pub enclaves: ArrayVec<Box<EnclaveRecord>, MAX_ENCLAVES>,
 }
 
 /// One enclave: version floor and installed state in one place.
@@ -189,9 +191,9 @@ pub struct LogRecord {
     /// Boots that had an entry.
     pub boots: u32,
     /// One for each channel.
-    pub rings: [Ring; 3],
+    pub rings: [Box<Ring>; 3],
     /// Different events of Linux's since boot.
-    pub observations: ArrayVec<Observation, MAX_OBSERVATIONS>,
+    pub observations: Box<ArrayVec<Observation, MAX_OBSERVATIONS>>,
 }
 
 impl Stored for DeviceRecord {
@@ -213,12 +215,12 @@ impl Stored for LogRecord {
 impl DeviceRecord {
     /// The owner; the command table has refused devices without one before.
     pub fn owner(&self) -> Result<&Owner, Error> {
-        self.owner.as_ref().ok_or(Error::WrongLifecycle)
+        self.owner.as_deref().ok_or(Error::WrongLifecycle)
     }
 
     /// The owner, to change what it said.
     pub fn owner_mut(&mut self) -> Result<&mut Owner, Error> {
-        self.owner.as_mut().ok_or(Error::WrongLifecycle)
+        self.owner.as_deref_mut().ok_or(Error::WrongLifecycle)
     }
 
     /// Uses up the outstanding nonce, which must be this one for this purpose.
@@ -248,12 +250,12 @@ impl KeysRecord {
 impl EnclavesRecord {
     /// The entry of an enclave.
     pub fn find(&self, uuid: &Uuid) -> Option<&EnclaveRecord> {
-        self.enclaves.iter().find(|enclave| enclave.uuid == *uuid)
+        self.enclaves.iter().map(|enclave| &**enclave).find(|enclave| enclave.uuid == *uuid)
     }
 
     /// The entry of an enclave, to change it.
     pub fn find_mut(&mut self, uuid: &Uuid) -> Option<&mut EnclaveRecord> {
-        self.enclaves.iter_mut().find(|enclave| enclave.uuid == *uuid)
+        self.enclaves.iter_mut().map(|enclave| &mut **enclave).find(|enclave| enclave.uuid == *uuid)
     }
 
     /// The entry of an enclave, made where there is none.
@@ -261,7 +263,7 @@ impl EnclavesRecord {
         if self.find(&uuid).is_none() {
             let new =
                 EnclaveRecord { uuid, name: *name, floor: 0, installed: None, holdings: None, intent: None };
-            self.enclaves.try_push(new).map_err(|_| Error::LimitReached)?;
+            self.enclaves.try_push(Box::new(new)).map_err(|_| Error::LimitReached)?;
         }
         self.find_mut(&uuid).ok_or(Error::Internal)
     }
