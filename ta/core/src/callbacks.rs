@@ -20,9 +20,8 @@ const KEY_DOMAIN: &[u8] = b"TrustBox enclave key\0";
 
 /// What the attestation key is to sign for an enclave.
 #[inline(never)]
-pub fn report<T: Tee>(tee: &mut T, request: ReportRequest) -> Result<Evidence, Error> {
-    let enclave = launched_as(tee, &request.ticket)?;
-    let device: Box<DeviceRecord> = load(tee)?;
+pub fn report<T: Tee>(tee: &mut T, device: &DeviceRecord, request: ReportRequest) -> Result<Evidence, Error> {
+    let enclave = launched_as(tee, device, &request.ticket)?;
     Ok(Evidence::Report(Report {
         device_id: identity::device_id(tee)?,
         lifecycle: device.lifecycle,
@@ -35,8 +34,12 @@ pub fn report<T: Tee>(tee: &mut T, request: ReportRequest) -> Result<Evidence, E
 
 /// Reads or advances a counter.
 #[inline(never)]
-pub fn counter<T: Tee>(tee: &mut T, request: CounterRequest) -> Result<CounterReply, Error> {
-    let enclave = launched_as(tee, &request.ticket)?;
+pub fn counter<T: Tee>(
+    tee: &mut T,
+    device: &DeviceRecord,
+    request: CounterRequest,
+) -> Result<CounterReply, Error> {
+    let enclave = launched_as(tee, device, &request.ticket)?;
     let number = usize::from(request.counter);
     if request.add == 0 {
         let mut record: Box<EnclavesRecord> = load(tee)?;
@@ -52,15 +55,15 @@ pub fn counter<T: Tee>(tee: &mut T, request: CounterRequest) -> Result<CounterRe
 
 /// Writes a note into the log.
 #[inline(never)]
-pub fn note<T: Tee>(tee: &mut T, request: NoteRequest) -> Result<(), Error> {
-    let enclave = launched_as(tee, &request.ticket)?;
+pub fn note<T: Tee>(tee: &mut T, device: &DeviceRecord, request: NoteRequest) -> Result<(), Error> {
+    let enclave = launched_as(tee, device, &request.ticket)?;
     log::note(tee, enclave.uuid, request.text)
 }
 
 /// Derives a key from the sealing key: the one-step function of NIST SP 800-56C Rev. 2, 4.1, with SHA-256.
 #[inline(never)]
-pub fn key<T: Tee>(tee: &mut T, request: &KeyRequest) -> Result<KeyReply, Error> {
-    let enclave = launched_as(tee, &request.ticket)?;
+pub fn key<T: Tee>(tee: &mut T, device: &DeviceRecord, request: &KeyRequest) -> Result<KeyReply, Error> {
+    let enclave = launched_as(tee, device, &request.ticket)?;
     let mut record: Box<EnclavesRecord> = load(tee)?;
     let sealing_key = &holdings(&mut record, &enclave)?.sealing_key;
     let derived = Sha256::new()
@@ -71,9 +74,9 @@ pub fn key<T: Tee>(tee: &mut T, request: &KeyRequest) -> Result<KeyReply, Error>
     Ok(KeyReply { key: Secret::new(derived.finalize().into()) })
 }
 
-fn launched_as<T: Tee>(tee: &mut T, ticket: &Ticket) -> Result<Identity, Error> {
+fn launched_as<T: Tee>(tee: &mut T, device: &DeviceRecord, ticket: &Ticket) -> Result<Identity, Error> {
     let identity = ticket::check(tee, ticket)?;
-    ticket::check_not_revoked(&*load(tee)?, &identity)?;
+    ticket::check_not_revoked(device, &identity)?;
     Ok(identity)
 }
 

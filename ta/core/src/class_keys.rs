@@ -21,8 +21,7 @@ use crate::tee::Tee;
 /// comes with it, in one write, so a bundle cannot be imported twice. It stays good when the
 /// bundle is refused: refusals cost the operator nothing.
 #[inline(never)]
-pub fn import<T: Tee>(tee: &mut T, request: &[u8]) -> Result<(), Error> {
-    let device: Box<DeviceRecord> = load(tee)?;
+pub fn import<T: Tee>(tee: &mut T, device: &DeviceRecord, request: &[u8]) -> Result<(), Error> {
     let owner = device.owner()?;
     let statement = authority::by_releaser(tee, owner, request)?;
     let bundle = checked_bundle(&statement)?;

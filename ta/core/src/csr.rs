@@ -10,6 +10,7 @@ use trustbox_api::{Bytes, Error};
 use crate::der::{
     CONTEXT_0, Element, PRINTABLE_STRING, SEQUENCE, SET, UTF8_STRING, bit_string, element, integer,
 };
+use crate::records::DeviceRecord;
 use crate::tee::Tee;
 use crate::{identity, info};
 
@@ -29,8 +30,8 @@ const ECDSA_WITH_SHA256: [u8; 12] = [0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0
 
 /// The request, DER.
 #[inline(never)]
-pub fn request<T: Tee>(tee: &mut T, request: CsrRequest) -> Result<Element, Error> {
-    let device_key = info::device_key(tee)?;
+pub fn request<T: Tee>(tee: &mut T, device: &DeviceRecord, request: CsrRequest) -> Result<Element, Error> {
+    let device_key = info::device_key(tee, device)?;
     let public = tee.attestation_public_key()?;
     let serial = element(PRINTABLE_STRING, &[hex(&identity::device_id(tee)?)?.as_bytes()])?;
     let name = sequence(&[&set(&[&sequence(&[&SERIAL_NUMBER, &serial])?])?])?;

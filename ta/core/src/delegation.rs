@@ -18,9 +18,8 @@ use crate::tee::Tee;
 
 /// Takes a delegation or the policy.
 #[inline(never)]
-pub fn authorise<T: Tee>(tee: &mut T, request: &[u8]) -> Result<(), Error> {
+pub fn authorise<T: Tee>(tee: &mut T, device: &DeviceRecord, request: &[u8]) -> Result<(), Error> {
     let kind = authority::claimed_kind(request)?;
-    let device: Box<DeviceRecord> = load(tee)?;
     let statement = authority::by_owner(tee, device.owner()?, kind, request)?;
     match kind {
         Kind::Publisher => authorise_publisher(tee, &statement),
@@ -109,8 +108,7 @@ fn accept<T: Tee>(
 /// Revokes. All floors and keys are in one record, so they come into force together; class keys that are of no more use
 /// are erased afterwards.
 #[inline(never)]
-pub fn revoke<T: Tee>(tee: &mut T, request: &[u8]) -> Result<(), Error> {
-    let device: Box<DeviceRecord> = load(tee)?;
+pub fn revoke<T: Tee>(tee: &mut T, device: &DeviceRecord, request: &[u8]) -> Result<(), Error> {
     let statement = authority::by_revoker(tee, device.owner()?, request)?;
     let revocation: Revocation = statement.body()?;
     exclusively(tee, |tee| {

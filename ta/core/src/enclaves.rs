@@ -25,8 +25,11 @@ pub fn list<T: Tee>(tee: &mut T) -> Result<ListReply, Error> {
 
 /// Opens a session to an installed enclave and hands it what it needs; also returns as what it was launched.
 #[inline(never)]
-pub fn open<T: Tee>(tee: &mut T, uuid: &Uuid) -> Result<(T::Enclave, Identity), Error> {
-    let device: Box<DeviceRecord> = load(tee)?;
+pub fn open<T: Tee>(
+    tee: &mut T,
+    device: &DeviceRecord,
+    uuid: &Uuid,
+) -> Result<(T::Enclave, Identity), Error> {
     let owner = device.owner()?;
     let mut record: Box<EnclavesRecord> = load(tee)?;
     if record.find(uuid).is_some_and(|enclave| enclave.intent.is_some()) {

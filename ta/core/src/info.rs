@@ -13,11 +13,10 @@ use crate::tee::Tee;
 
 /// State and versions of the device.
 #[inline(never)]
-pub fn info<T: Tee>(tee: &mut T) -> Result<InfoReply, Error> {
+pub fn info<T: Tee>(tee: &mut T, record: &DeviceRecord) -> Result<InfoReply, Error> {
     let platform = tee.platform();
-    let record: Box<DeviceRecord> = load(tee)?;
     let alive = record.lifecycle != Lifecycle::Decommissioned;
-    let device_key = if alive { Some(device_key(tee)?.id()) } else { None };
+    let device_key = if alive { Some(device_key(tee, record)?.id()) } else { None };
     let attestation_key = if alive { Some(tee.attestation_public_key()?) } else { None };
     let keys: Box<KeysRecord> = load(tee)?;
     let owner = record.owner.as_deref();
@@ -42,8 +41,8 @@ pub fn info<T: Tee>(tee: &mut T) -> Result<InfoReply, Error> {
 
 /// The device key. It belongs to the device, not to an owner: on a blank device it is made, with the attestation key, the
 /// first time somebody asks, since the factory wants both certified before there is an owner. Later a missing key is damage.
-pub fn device_key<T: Tee>(tee: &mut T) -> Result<Spki, Error> {
-    if load::<DeviceRecord, T>(tee)?.lifecycle == Lifecycle::Blank {
+pub fn device_key<T: Tee>(tee: &mut T, record: &DeviceRecord) -> Result<Spki, Error> {
+    if record.lifecycle == Lifecycle::Blank {
         tee.create_keys()?;
     }
     spki::encode(&tee.device_public_key()?)

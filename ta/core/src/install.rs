@@ -59,19 +59,23 @@ enum Source {
 
 /// Verifies a manifest and makes room for its ciphertext.
 #[inline(never)]
-pub fn begin<T: Tee>(tee: &mut T, request: &[u8]) -> Result<Install<T>, Error> {
-    let device: Box<DeviceRecord> = load(tee)?;
-    let statement = authority::by_publisher(tee, device.owner()?, request)?;
+pub fn begin<T: Tee>(tee: &mut T, device: &DeviceRecord, request: &[u8]) -> Result<Install<T>, Error> {
+    let owner = device.owner()?;
+    let statement = authority::by_publisher(tee, owner, request)?;
     let publisher = *statement.signer();
     let payload = ArrayVec::try_from(statement.payload()).map_err(|_| Error::TooLarge)?;
     let terms = parse(&payload, &publisher)?.manifest.terms;
     check_firmware(tee, terms.min_optee, terms.min_ta)?;
-    start(tee, Wanted::of(&terms), Source::Publisher(publisher, payload), terms.size)
+    start(tee, owner, Wanted::of(&terms), Source::Publisher(publisher, payload), terms.size)
 }
 
 /// Begins the install of a package without a trusted manifest.
 #[inline(never)]
-pub fn begin_legacy<T: Tee>(tee: &mut T, request: &LegacyRequest) -> Result<Install<T>, Error> {
+pub fn begin_legacy<T: Tee>(
+    tee: &mut T,
+    device: &DeviceRecord,
+    request: &LegacyRequest,
+) -> Result<Install<T>, Error> {
     if !(1..=MAX_IMAGE).contains(&request.size) || request.name.is_empty() || request.version == u32::MAX {
         return Err(Error::ManifestInvalid);
     }
@@ -84,12 +88,18 @@ pub fn begin_legacy<T: Tee>(tee: &mut T, request: &LegacyRequest) -> Result<Inst
         tag: request.tag,
         class_key: request.class_key,
     };
-    start(tee, wanted, Source::Policy, request.size)
+    start(tee, device.owner()?, wanted, Source::Policy, request.size)
 }
 
-fn start<T: Tee>(tee: &mut T, wanted: Wanted, source: Source, size: u32) -> Result<Install<T>, Error> {
-    check_allowed(tee, &wanted, &source)?;
-    class_key(tee, &wanted.class_key)?;
+fn start<T: Tee>(
+    tee: &mut T,
+    owner: &Owner,
+    wanted: Wanted,
+    source: Source,
+    size: u32,
+) -> Result<Install<T>, Error> {
+    check_allowed(tee, owner, &wanted, &source)?;
+    class_key(tee, owner, &wanted.class_key)?;
     if size > tee.platform().max_image {
         return Err(Error::OutOfMemory);
     }
@@ -126,8 +136,13 @@ pub fn chunk<T: Tee>(
 
 /// Verifies, decrypts, installs. The install is over afterwards, whatever comes out.
 #[inline(never)]
-pub fn finish<T: Tee>(tee: &mut T, mut install: Install<T>) -> Result<InstallReply, Error> {
-    let result = open_image(tee, &mut install).and_then(|contents| commit(tee, &mut install, contents));
+pub fn finish<T: Tee>(
+    tee: &mut T,
+    device: &DeviceRecord,
+    mut install: Install<T>,
+) -> Result<InstallReply, Error> {
+    let image = device.owner().and_then(|owner| open_image(tee, owner, &mut install));
+    let result = image.and_then(|contents| commit(tee, &mut install, contents));
     abort(tee, install);
     result
 }
@@ -139,12 +154,12 @@ pub fn abort<T: Tee>(tee: &mut T, install: Install<T>) {
 }
 
 /// Turns the ciphertext in the buffer into the verified image; returns the digest of what OP-TEE will hold of it.
-fn open_image<T: Tee>(tee: &mut T, install: &mut Install<T>) -> Result<Bytes<32>, Error> {
+fn open_image<T: Tee>(tee: &mut T, owner: &Owner, install: &mut Install<T>) -> Result<Bytes<32>, Error> {
     let Install { wanted, source, buffer, received, hash } = install;
     if *received != buffer.len() {
         return Err(Error::Incomplete);
     }
-    let content_key = content_key(tee, wanted, source, hash)?;
+    let content_key = content_key(tee, owner, wanted, source, hash)?;
     seal::decrypt_image(&content_key, &wanted.nonce, &wanted.tag, buffer)?;
     if Sha256::digest(&**buffer).as_slice() != wanted.digest.as_ref() {
         return Err(Error::PlaintextDigest);
@@ -156,23 +171,23 @@ fn open_image<T: Tee>(tee: &mut T, install: &mut Install<T>) -> Result<Bytes<32>
 /// The key of the image, once the ciphertext is what the publisher signed.
 fn content_key<T: Tee>(
     tee: &mut T,
+    owner: &Owner,
     wanted: &Wanted,
     source: &Source,
     ciphertext: &mut Sha256,
 ) -> Result<Secret<32>, Error> {
     let Source::Publisher(publisher, payload) = source else {
-        return class_key(tee, &wanted.class_key);
+        return class_key(tee, owner, &wanted.class_key);
     };
     let parsed = parse(payload, publisher)?;
     if ciphertext.finalize_reset().as_slice() != parsed.manifest.terms.ciphertext_sha256.as_ref() {
         return Err(Error::CiphertextDigest);
     }
-    seal::unwrap_content_key(&class_key(tee, &wanted.class_key)?, &parsed)
+    seal::unwrap_content_key(&class_key(tee, owner, &wanted.class_key)?, &parsed)
 }
 
-fn class_key<T: Tee>(tee: &mut T, key: &KeyRef) -> Result<Secret<32>, Error> {
-    let device: Box<DeviceRecord> = load(tee)?;
-    device.owner()?.revoked.check_class_key(key)?;
+fn class_key<T: Tee>(tee: &mut T, owner: &Owner, key: &KeyRef) -> Result<Secret<32>, Error> {
+    owner.revoked.check_class_key(key)?;
     load::<KeysRecord, T>(tee)?.find(key).cloned()
 }
 
@@ -181,7 +196,8 @@ fn commit<T: Tee>(tee: &mut T, install: &mut Install<T>, contents: Bytes<32>) ->
     let Install { wanted: Wanted { uuid, name, version, digest, .. }, source, buffer, .. } = install;
     let (uuid, name, version, digest) = (*uuid, *name, *version, *digest);
     exclusively(tee, |tee| {
-        check_allowed(tee, &install.wanted, source)?;
+        let device: Box<DeviceRecord> = load(tee)?;
+        check_allowed(tee, device.owner()?, &install.wanted, source)?;
         let mut record: Box<EnclavesRecord> = load(tee)?;
         let enclave = record.find_or_add(uuid, &name)?;
         settle::resolve(tee, enclave)?;
@@ -227,10 +243,8 @@ fn check_firmware<T: Tee>(tee: &T, min_optee: Version, min_ta: Version) -> Resul
 }
 
 /// Whether the device, as it is now, takes this version of this enclave from this source.
-fn check_allowed<T: Tee>(tee: &mut T, wanted: &Wanted, source: &Source) -> Result<(), Error> {
+fn check_allowed<T: Tee>(tee: &mut T, owner: &Owner, wanted: &Wanted, source: &Source) -> Result<(), Error> {
     reserved::check(&wanted.uuid)?;
-    let device: Box<DeviceRecord> = load(tee)?;
-    let owner = device.owner()?;
     source.check(owner, &wanted.uuid)?;
     owner.revoked.check_enclave(&wanted.uuid, wanted.version, &source.publisher())?;
     let record: Box<EnclavesRecord> = load(tee)?;

@@ -14,7 +14,7 @@ use crate::records::{
     Challenge, DeviceRecord, EnclavesRecord, KeysRecord, Newest, Owner, exclusively, load, store, update,
 };
 use crate::tee::Tee;
-use crate::{class_keys, identity, info, log};
+use crate::{class_keys, identity, log};
 
 /// Issues a nonce, to be answered with a signed statement.
 #[inline(never)]
@@ -56,7 +56,7 @@ pub fn provision<T: Tee>(tee: &mut T, request: &[u8]) -> Result<(), Error> {
     if pin.root.id() != statement.root() {
         return Err(Error::WrongRoot);
     }
-    info::device_key(tee)?;
+    tee.create_keys()?;
     update(tee, |tee, record: &mut DeviceRecord| {
         if record.lifecycle != Lifecycle::Blank {
             return Err(Error::WrongLifecycle);
@@ -91,8 +91,8 @@ pub fn lock<T: Tee>(tee: &mut T, request: &[u8]) -> Result<(), Error> {
 /// Hands the device to a new root. Roles end with the root that gave them; sequences go on, so that nothing an earlier root
 /// said is ever new again.
 #[inline(never)]
-pub fn rotate_root<T: Tee>(tee: &mut T, request: &[u8]) -> Result<(), Error> {
-    let statement = by_owner(tee, Kind::RotateRoot, request)?;
+pub fn rotate_root<T: Tee>(tee: &mut T, device: &DeviceRecord, request: &[u8]) -> Result<(), Error> {
+    let statement = authority::by_owner(tee, device.owner()?, Kind::RotateRoot, request)?;
     let statement::RotateRoot { nonce, root } = statement.body()?;
     update(tee, |tee, record: &mut DeviceRecord| {
         check_root(record, &statement)?;
@@ -112,8 +112,8 @@ pub fn rotate_root<T: Tee>(tee: &mut T, request: &[u8]) -> Result<(), Error> {
 /// Ends the device's life. The record that says so comes first: from then on nothing else works, and what is left to erase
 /// is erased now or, after a power cut, before the next command.
 #[inline(never)]
-pub fn decommission<T: Tee>(tee: &mut T, request: &[u8]) -> Result<(), Error> {
-    let statement = by_owner(tee, Kind::Decommission, request)?;
+pub fn decommission<T: Tee>(tee: &mut T, device: &DeviceRecord, request: &[u8]) -> Result<(), Error> {
+    let statement = authority::by_owner(tee, device.owner()?, Kind::Decommission, request)?;
     let statement::Decommission { nonce } = statement.body()?;
     update(tee, |tee, record: &mut DeviceRecord| {
         check_root(record, &statement)?;
@@ -141,15 +141,6 @@ pub fn erase<T: Tee>(tee: &mut T) -> Result<(), Error> {
         device.erased = true;
         store(tee, &*device)
     })
-}
-
-fn by_owner<'a, T: Tee>(
-    tee: &mut T,
-    kind: Kind,
-    request: &'a [u8],
-) -> Result<authority::Verified<'a>, Error> {
-    let device: Box<DeviceRecord> = load(tee)?;
-    authority::by_owner(tee, device.owner()?, kind, request)
 }
 
 /// The owner may have changed since the statement was verified.

@@ -105,8 +105,8 @@ impl<T: Tee> Session<T> {
         if request.len() > MAX_REQUEST {
             return Err(Error::TooLarge);
         }
-        self.admit(rule)?;
-        self.dispatch(rule.command, request, data, reply)
+        let device = self.admit(rule)?;
+        self.dispatch(rule.command, &device, request, data, reply)
     }
 
     /// Refuses what the command table does not allow. Finishes an erasure that was cut short before anything else.
@@ -155,36 +155,37 @@ impl<T: Tee> Session<T> {
     fn dispatch(
         &mut self,
         command: Command,
+        device: &DeviceRecord,
         request: &[u8],
         data: &dyn Untrusted,
         reply: &mut [u8],
     ) -> Result<usize, Error> {
         let tee = &mut self.tee;
         match command {
-            Command::Info => empty(request).and_then(|()| answer(&info::info(tee)?, reply)),
+            Command::Info => empty(request).and_then(|()| answer(&info::info(tee, device)?, reply)),
             Command::Challenge => answer(&ownership::challenge(tee, wire::decode(request)?)?, reply),
             Command::Provision => done(ownership::provision(tee, request)),
             Command::Lock => done(ownership::lock(tee, request)),
-            Command::RotateRoot => done(ownership::rotate_root(tee, request)),
-            Command::Decommission => done(ownership::decommission(tee, request)),
+            Command::RotateRoot => done(ownership::rotate_root(tee, device, request)),
+            Command::Decommission => done(ownership::decommission(tee, device, request)),
             Command::DeviceKey => {
-                empty(request).and_then(|()| copy(info::device_key(tee)?.as_bytes(), reply))
+                empty(request).and_then(|()| copy(info::device_key(tee, device)?.as_bytes(), reply))
             }
-            Command::Csr => copy(&csr::request(tee, wire::decode(request)?)?, reply),
-            Command::Authorise => done(delegation::authorise(tee, request)),
-            Command::Revoke => done(delegation::revoke(tee, request)),
-            Command::ImportKey => done(class_keys::import(tee, request)),
+            Command::Csr => copy(&csr::request(tee, device, wire::decode(request)?)?, reply),
+            Command::Authorise => done(delegation::authorise(tee, device, request)),
+            Command::Revoke => done(delegation::revoke(tee, device, request)),
+            Command::ImportKey => done(class_keys::import(tee, device, request)),
             Command::DestroyKey => done(class_keys::destroy(tee, &wire::decode(request)?)),
-            Command::InstallBegin => done(install::begin(tee, request).map(|i| self.start(i))),
+            Command::InstallBegin => done(install::begin(tee, device, request).map(|i| self.start(i))),
             Command::InstallLegacy => {
-                done(install::begin_legacy(tee, &wire::decode(request)?).map(|i| self.start(i)))
+                done(install::begin_legacy(tee, device, &wire::decode(request)?).map(|i| self.start(i)))
             }
             Command::InstallChunk => done(self.install_chunk(request, data)),
-            Command::InstallFinish => empty(request).and_then(|()| self.install_finish(reply)),
+            Command::InstallFinish => empty(request).and_then(|()| self.install_finish(device, reply)),
             Command::InstallAbort => done(empty(request).and_then(|()| self.install_abort())),
             Command::List => empty(request).and_then(|()| answer(&enclaves::list(tee)?, reply)),
             Command::Uninstall => done(enclaves::uninstall(tee, wire::decode(request)?)),
-            Command::OpenEnclave => done(self.open_enclave(request)),
+            Command::OpenEnclave => done(self.open_enclave(device, request)),
             Command::InvokeEnclave => Err(Error::BadParameters),
             Command::CloseEnclave => done(empty(request).map(|()| self.activity = Activity::Idle)),
             Command::Log => answer(&log::read(tee, wire::decode(request)?)?, reply),
@@ -193,12 +194,14 @@ impl<T: Tee> Session<T> {
                 evidence::sign(tee, &Evidence::LogHead(head), reply)
             }
             Command::EnclaveReport => {
-                let report = callbacks::report(tee, wire::decode(request)?)?;
+                let report = callbacks::report(tee, device, wire::decode(request)?)?;
                 evidence::sign(tee, &report, reply)
             }
-            Command::EnclaveCounter => answer(&callbacks::counter(tee, wire::decode(request)?)?, reply),
-            Command::EnclaveNote => done(callbacks::note(tee, wire::decode(request)?)),
-            Command::EnclaveKey => answer(&callbacks::key(tee, &wire::decode(request)?)?, reply),
+            Command::EnclaveCounter => {
+                answer(&callbacks::counter(tee, device, wire::decode(request)?)?, reply)
+            }
+            Command::EnclaveNote => done(callbacks::note(tee, device, wire::decode(request)?)),
+            Command::EnclaveKey => answer(&callbacks::key(tee, device, &wire::decode(request)?)?, reply),
         }
     }
 
@@ -213,9 +216,9 @@ impl<T: Tee> Session<T> {
         }
     }
 
-    fn install_finish(&mut self, reply: &mut [u8]) -> Result<usize, Error> {
+    fn install_finish(&mut self, device: &DeviceRecord, reply: &mut [u8]) -> Result<usize, Error> {
         let install = self.take_install()?;
-        answer(&install::finish(&mut self.tee, install)?, reply)
+        answer(&install::finish(&mut self.tee, device, install)?, reply)
     }
 
     fn install_abort(&mut self) -> Result<(), Error> {
@@ -231,9 +234,9 @@ impl<T: Tee> Session<T> {
         }
     }
 
-    fn open_enclave(&mut self, request: &[u8]) -> Result<(), Error> {
+    fn open_enclave(&mut self, device: &DeviceRecord, request: &[u8]) -> Result<(), Error> {
         let OpenRequest { uuid } = wire::decode(request)?;
-        let (enclave, identity) = enclaves::open(&mut self.tee, &uuid)?;
+        let (enclave, identity) = enclaves::open(&mut self.tee, device, &uuid)?;
         self.activity = Activity::EnclaveOpen(enclave, identity);
         Ok(())
     }
