@@ -43,6 +43,16 @@ pub enum Caller {
     Enclave,
 }
 
+impl Caller {
+    /// As in documents.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NormalWorld => "normal world",
+            Self::Enclave => "enclave",
+        }
+    }
+}
+
 /// Where a session stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SessionState {
@@ -52,6 +62,20 @@ pub enum SessionState {
     Installing,
     /// An enclave's session is open.
     EnclaveOpen,
+}
+
+impl SessionState {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Idle, Self::Installing, Self::EnclaveOpen];
+
+    /// As in documents.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Installing => "installing",
+            Self::EnclaveOpen => "enclave open",
+        }
+    }
 }
 
 /// How a command uses the four GlobalPlatform parameters.
@@ -64,6 +88,27 @@ pub enum Shape {
     /// Value input with the enclave's command in `a` and a time limit in milliseconds in `b` (0 for none), then three
     /// parameters for the enclave.
     Forward,
+}
+
+impl Shape {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Message, Self::MessageWithData, Self::Forward];
+
+    /// The four parameters: GlobalPlatform's type of each, and what it carries.
+    pub const fn parameters(self) -> [&'static str; 4] {
+        match self {
+            Self::Message => ["memref input: request", "memref output: reply", "none", "none"],
+            Self::MessageWithData => {
+                ["memref input: request", "memref output: reply", "memref input: data", "none"]
+            }
+            Self::Forward => [
+                "value input: `a` the enclave's command, `b` time limit in ms, 0 for none",
+                "any: the enclave's first",
+                "any: its second",
+                "any: its third",
+            ],
+        }
+    }
 }
 
 /// What one command may do when.
@@ -91,8 +136,7 @@ const BLANK: &[Lifecycle] = &[Lifecycle::Blank];
 const PROVISIONED: &[Lifecycle] = &[Lifecycle::Provisioned];
 const OWNED: &[Lifecycle] = &[Lifecycle::Provisioned, Lifecycle::Locked];
 
-const ANY_SESSION: &[SessionState] =
-    &[SessionState::Idle, SessionState::Installing, SessionState::EnclaveOpen];
+const ANY_SESSION: &[SessionState] = &SessionState::ALL;
 const IDLE: &[SessionState] = &[SessionState::Idle];
 const INSTALLING: &[SessionState] = &[SessionState::Installing];
 const ENCLAVE_OPEN: &[SessionState] = &[SessionState::EnclaveOpen];

@@ -33,6 +33,20 @@ pub enum Channel {
     Enclaves,
 }
 
+impl Channel {
+    /// All of them, in the order in which the device signs their heads.
+    pub const ALL: [Self; 3] = [Self::Authority, Self::Activity, Self::Enclaves];
+
+    /// As in documents and tools.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Authority => "authority",
+            Self::Activity => "activity",
+            Self::Enclaves => "enclaves",
+        }
+    }
+}
+
 /// What happened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Event {

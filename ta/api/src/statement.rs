@@ -4,19 +4,7 @@
 //! SHA-256 (ES256, r‖s, RFC 7518 3.4) over [`DOMAIN`] followed by the payload. The payload is a
 //! [`Header`] followed by the body of its kind, so that header and body cannot be parted.
 //!
-//! | kind | signed by | body | sequence |
-//! | --- | --- | --- | --- |
-//! | `PinRoot` | provisioning authority | [`PinRoot`] | 0; the nonce makes it single-use |
-//! | `Publisher` | owner root | [`Publisher`] | rises |
-//! | `Releaser` | owner root | [`Releaser`] | rises |
-//! | `Revoker` | owner root | [`Revoker`] | rises |
-//! | `Policy` | owner root | [`Policy`] | rises |
-//! | `Revocation` | revoker or owner root | [`Revocation`] | rises |
-//! | `RotateRoot` | owner root, the old one | [`RotateRoot`] | 0; the nonce makes it single-use |
-//! | `Lock` | provisioning authority | [`Lock`] | 0; the nonce makes it single-use |
-//! | `Decommission` | owner root | [`Decommission`] | 0; the nonce makes it single-use |
-//! | `KeyBundle` | releaser | [`KeyBundle`] | equals the key version; the nonce makes it single-use |
-//! | `Manifest` | publisher | [`crate::manifest::Manifest`] | equals the enclave version |
+//! Who signs which kind, for whom and in which order: [`Kind::signer`], [`Kind::audience`], [`Kind::sequence`].
 //!
 //! Where the sequence rises, the TA keeps the highest one of each kind with the digest of its statement: that very statement
 //! is accepted again and changes nothing, every other one that is not higher is refused.
@@ -92,6 +80,54 @@ impl Kind {
         Self::Lock,
         Self::Decommission,
     ];
+
+    /// As in files, logs and documents.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::PinRoot => "pin-root",
+            Self::Publisher => "publisher",
+            Self::Releaser => "releaser",
+            Self::KeyBundle => "key-bundle",
+            Self::Manifest => "manifest",
+            Self::Revoker => "revoker",
+            Self::Policy => "policy",
+            Self::Revocation => "revocation",
+            Self::RotateRoot => "rotate-root",
+            Self::Lock => "lock",
+            Self::Decommission => "decommission",
+        }
+    }
+
+    /// Who signs it.
+    pub const fn signer(self) -> &'static str {
+        match self {
+            Self::PinRoot | Self::Lock => "provisioning authority",
+            Self::Publisher | Self::Releaser | Self::Revoker | Self::Policy | Self::Decommission => {
+                "owner root"
+            }
+            Self::RotateRoot => "owner root, the old one",
+            Self::Revocation => "revoker or owner root",
+            Self::KeyBundle => "releaser",
+            Self::Manifest => "publisher",
+        }
+    }
+
+    /// Which audience it may name.
+    pub const fn audience(self) -> &'static str {
+        if self.is_for_one_device() { "device" } else { "device, class or fleet" }
+    }
+
+    /// What its sequence is.
+    pub const fn sequence(self) -> &'static str {
+        match self {
+            Self::PinRoot | Self::RotateRoot | Self::Lock | Self::Decommission => {
+                "0; the nonce makes it single-use"
+            }
+            Self::Publisher | Self::Releaser | Self::Revoker | Self::Policy | Self::Revocation => "rises",
+            Self::KeyBundle => "equals the key version; the nonce makes it single-use",
+            Self::Manifest => "equals the enclave version",
+        }
+    }
 
     /// Whether statements of this kind are for one device only, never for a fleet.
     pub const fn is_for_one_device(self) -> bool {
@@ -240,4 +276,16 @@ pub struct KeyBundle<'a> {
 /// What ES256 signs for a payload: SHA-256 over [`DOMAIN`] and the payload.
 pub fn digest(payload: &[u8]) -> [u8; 32] {
     Sha256::new().chain_update(DOMAIN).chain_update(payload).finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_a_name_of_its_own() {
+        let mut names = Kind::ALL.map(Kind::name);
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]));
+    }
 }

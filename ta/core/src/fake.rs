@@ -42,6 +42,7 @@ pub struct World {
     pub keys: bool,
     /// Times the device has started.
     pub boots: u64,
+    changes: u64,
     /// Storage operations that still succeed before the power goes; `None` for all.
     pub operations_left: Option<usize>,
     /// Bytes that can still be mapped.
@@ -89,6 +90,7 @@ impl Device {
             tadb: BTreeMap::new(),
             keys: false,
             boots: 1,
+            changes: 0,
             operations_left: None,
             memory: 12 << 20,
             unwraps: 0,
@@ -160,8 +162,10 @@ impl Tee for FakeTee {
     }
 
     fn now(&mut self) -> Result<Moment, Error> {
-        let boot = Sha256::digest(self.device.get().boots.to_le_bytes());
-        Ok(Moment { boot: Bytes::from_slice(&boot[..16]).ok_or(Error::Internal)?, uptime: 1 })
+        let world = self.device.get();
+        let boot = Sha256::digest(world.boots.to_le_bytes());
+        let boot = Bytes::from_slice(&boot[..16]).ok_or(Error::Internal)?;
+        Ok(Moment { boot, uptime: 1, changes: world.changes })
     }
 
     fn random(&mut self, out: &mut [u8]) {
@@ -177,7 +181,10 @@ impl Tee for FakeTee {
 
     fn write(&mut self, record: Record, content: &[u8]) -> Result<(), Error> {
         self.device.storage_operation()?;
-        self.device.set(|world| world.records.insert(record, content.to_vec()));
+        self.device.set(|world| {
+            world.changes += u64::from(record == Record::Device);
+            world.records.insert(record, content.to_vec())
+        });
         Ok(())
     }
 

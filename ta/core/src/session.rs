@@ -34,7 +34,15 @@ pub struct Session<T: Tee> {
 enum Activity<T: Tee> {
     Idle,
     Installing(Install<T>),
-    EnclaveOpen(T::Enclave, Identity),
+    EnclaveOpen(Launched<T>),
+}
+
+/// A launched enclave.
+struct Launched<T: Tee> {
+    enclave: T::Enclave,
+    identity: Identity,
+    /// Changes of the device record when it was last looked at.
+    checked: Option<u64>,
 }
 
 impl<T: Tee> Session<T> {
@@ -73,7 +81,7 @@ impl<T: Tee> Session<T> {
         }
         allowed?;
         match &mut self.activity {
-            Activity::EnclaveOpen(enclave, _) => Ok(enclave),
+            Activity::EnclaveOpen(launched) => Ok(&mut launched.enclave),
             _ => Err(Error::WrongSequence),
         }
     }
@@ -83,10 +91,22 @@ impl<T: Tee> Session<T> {
         self.activity = Activity::Idle;
     }
 
+    /// Whether the enclave may be called. Storage is read only where something changed since the last call.
     fn check_enclave(&mut self) -> Result<(), Error> {
-        let device = self.admit(Command::InvokeEnclave.its_rule()?)?;
+        let rule = Command::InvokeEnclave.its_rule()?;
+        self.check_caller(rule)?;
+        let changes = self.tee.now()?.changes;
         match &self.activity {
-            Activity::EnclaveOpen(_, identity) => ticket::check_not_revoked(&device, identity),
+            Activity::EnclaveOpen(launched) if launched.checked == Some(changes) => return Ok(()),
+            _ => {}
+        }
+        let device = self.admit(rule)?;
+        match &mut self.activity {
+            Activity::EnclaveOpen(launched) => {
+                ticket::check_not_revoked(&device, &launched.identity)?;
+                launched.checked = Some(changes);
+                Ok(())
+            }
             _ => Err(Error::WrongSequence),
         }
     }
@@ -112,17 +132,19 @@ impl<T: Tee> Session<T> {
     /// Refuses what the command table does not allow. Finishes an erasure that was cut short before anything else.
     #[inline(never)]
     fn admit(&mut self, rule: &Rule) -> Result<Box<DeviceRecord>, Error> {
-        if !rule.caller.contains(&self.caller) {
-            return Err(Error::WrongCaller);
-        }
-        if !rule.session.contains(&self.state()) {
-            return Err(Error::WrongSequence);
-        }
+        self.check_caller(rule)?;
         let device: Box<DeviceRecord> = load(&mut self.tee)?;
         if device.lifecycle == Lifecycle::Decommissioned && !device.erased {
             ownership::erase(&mut self.tee)?;
         }
         if rule.lifecycle.contains(&device.lifecycle) { Ok(device) } else { Err(Error::WrongLifecycle) }
+    }
+
+    fn check_caller(&self, rule: &Rule) -> Result<(), Error> {
+        if !rule.caller.contains(&self.caller) {
+            return Err(Error::WrongCaller);
+        }
+        if rule.session.contains(&self.state()) { Ok(()) } else { Err(Error::WrongSequence) }
     }
 
     /// The first of its kind goes to the log at once, the others when the session ends: nobody floods it.
@@ -237,7 +259,7 @@ impl<T: Tee> Session<T> {
     fn open_enclave(&mut self, device: &DeviceRecord, request: &[u8]) -> Result<(), Error> {
         let OpenRequest { uuid } = wire::decode(request)?;
         let (enclave, identity) = enclaves::open(&mut self.tee, device, &uuid)?;
-        self.activity = Activity::EnclaveOpen(enclave, identity);
+        self.activity = Activity::EnclaveOpen(Launched { enclave, identity, checked: None });
         Ok(())
     }
 }

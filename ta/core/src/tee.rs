@@ -37,6 +37,8 @@ pub struct Moment {
     pub boot: Bytes<16>,
     /// Seconds since then.
     pub uptime: u32,
+    /// Times the record [`Record::Device`] was written since then.
+    pub changes: u64,
 }
 
 /// What OP-TEE holds under a UUID.

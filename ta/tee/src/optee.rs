@@ -39,7 +39,8 @@ impl Tee for OpTee {
     fn now(&mut self) -> Result<Moment, Error> {
         let mut time = optee_utee::Time::new();
         time.system_time();
-        Ok(Moment { boot: secstor::boot_id()?, uptime: time.seconds })
+        let (boot, changes) = secstor::boot_state()?;
+        Ok(Moment { boot, uptime: time.seconds, changes })
     }
 
     fn random(&mut self, out: &mut [u8]) {
@@ -51,7 +52,8 @@ impl Tee for OpTee {
     }
 
     fn write(&mut self, record: Record, content: &[u8]) -> Result<(), Error> {
-        storage::write(record_id(record), content)
+        storage::write(record_id(record), content)?;
+        if record == Record::Device { secstor::count_change() } else { Ok(()) }
     }
 
     fn acquire(&mut self, slot: Slot) -> Result<(), Error> {

@@ -18,7 +18,8 @@ const SECSTOR: Uuid = Uuid(Bytes([
 const BOOTSTRAP: u32 = 0;
 const DELETE: u32 = 1;
 const QUERY: u32 = 2;
-const BOOT_ID: u32 = 3;
+const BOOT_STATE: u32 = 3;
+const COUNT_CHANGE: u32 = 4;
 
 /// Installs a signed image.
 pub fn install(image: &Mapping) -> Result<(), Error> {
@@ -60,12 +61,20 @@ pub fn held(uuid: &Uuid) -> Result<Option<Held>, Error> {
     Ok(Some(Held { version, contents }))
 }
 
-/// Identifies this boot.
-pub fn boot_id() -> Result<Bytes<16>, Error> {
+/// Identifier of this boot, and changes counted since.
+pub fn boot_state() -> Result<(Bytes<16>, u64), Error> {
     let mut id = Mapping::new(16)?;
-    let parameters = [Parameter::output(&mut id), Parameter::None, Parameter::None, Parameter::None];
-    invoke(BOOT_ID, &mut Parameters(parameters)).map_err(|_| Error::Internal)?;
-    Bytes::from_slice(&id).ok_or(Error::Internal)
+    let changes = Parameter::Value(Direction::Output, 0, 0);
+    let mut parameters = Parameters([Parameter::output(&mut id), changes, Parameter::None, Parameter::None]);
+    invoke(BOOT_STATE, &mut parameters).map_err(|_| Error::Internal)?;
+    let [_, Parameter::Value(_, high, low), ..] = parameters.0 else { return Err(Error::Internal) };
+    let id = Bytes::from_slice(&id).ok_or(Error::Internal)?;
+    Ok((id, u64::from(high) << 32 | u64::from(low)))
+}
+
+/// Counts one change more.
+pub fn count_change() -> Result<(), Error> {
+    invoke(COUNT_CHANGE, &mut Parameters([Parameter::None; 4])).map_err(|_| Error::Internal)
 }
 
 fn octets(uuid: &Uuid) -> Result<Mapping, Error> {
