@@ -7,17 +7,14 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 use trustbox_api::Error as Refused;
 use trustbox_api::key::KeyRef;
-use trustbox_api::log::{self, Entry, Event, LogReply};
+use trustbox_api::log::{Channel, Entry, Event, LogReply};
 use trustbox_client::TrustBox;
 use trustbox_package::words;
 
-use crate::arguments::{Channel, Log};
+use crate::arguments::{self, Log};
 use crate::failure::Failure;
 use crate::nonce;
 use crate::output::Output;
-
-/// All channels, in the order in which the device signs their heads.
-const CHANNELS: [Channel; 3] = [Channel::Authority, Channel::Activity, Channel::Enclaves];
 
 pub(crate) fn run(args: &Log, output: Output) -> Result<(), Failure> {
     let failure = |error| Failure::call("log", "device", &error);
@@ -27,17 +24,18 @@ pub(crate) fn run(args: &Log, output: Output) -> Result<(), Failure> {
         true => Some(head::ask(&mut trustbox, nonce::or_random(args.nonce)?)?),
         false => None,
     };
-    let [authority, activity, enclaves] = CHANNELS.map(|channel| trustbox.log(channel.of_api()));
+    let [authority, activity, enclaves] = Channel::ALL.map(|channel| trustbox.log(channel));
     let logs = [authority, activity, enclaves].into_iter().collect::<Result<Vec<LogReply>, _>>();
     let logs = logs.map_err(failure)?;
     if let Some(head) = &head {
         head.check(&logs)?;
     }
-    let shown = shown(&logs, args.channel);
+    let only = args.channel.map(Channel::from);
+    let shown = shown(&logs, only);
     let value = json!({
         "entries": shown.iter().map(Line::to_json).collect::<Vec<_>>(),
-        "dropped": dropped(&logs, args.channel),
-        "since_boot": since_boot(&logs, args.channel),
+        "dropped": dropped(&logs, only),
+        "since_boot": since_boot(&logs, only),
         "head": head.as_ref().map(head::Head::to_json),
     });
     output.result(&value, &to_text(&shown, &value, head.as_ref()))
@@ -50,20 +48,12 @@ struct Line<'a> {
     entry: &'a Entry,
 }
 
-impl Channel {
-    const fn of_api(self) -> log::Channel {
-        match self {
-            Self::Authority => log::Channel::Authority,
-            Self::Activity => log::Channel::Activity,
-            Self::Enclaves => log::Channel::Enclaves,
-        }
-    }
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Authority => "authority",
-            Self::Activity => "activity",
-            Self::Enclaves => "enclaves",
+impl From<arguments::Channel> for Channel {
+    fn from(channel: arguments::Channel) -> Self {
+        match channel {
+            arguments::Channel::Authority => Self::Authority,
+            arguments::Channel::Activity => Self::Activity,
+            arguments::Channel::Enclaves => Self::Enclaves,
         }
     }
 }
@@ -87,7 +77,7 @@ impl Line<'_> {
 
 /// The channels to show, each with its log.
 fn chosen(logs: &[LogReply], only: Option<Channel>) -> impl Iterator<Item = (Channel, &LogReply)> {
-    CHANNELS.into_iter().zip(logs).filter(move |(channel, _)| only.is_none_or(|only| only == *channel))
+    Channel::ALL.into_iter().zip(logs).filter(move |(channel, _)| only.is_none_or(|only| only == *channel))
 }
 
 /// Entries in the order of time; those of one channel stay in their order.

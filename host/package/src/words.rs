@@ -5,19 +5,7 @@ use trustbox_api::statement::{Kind, Policy, Revoked};
 
 /// A kind of statement.
 pub const fn kind(kind: Kind) -> &'static str {
-    match kind {
-        Kind::PinRoot => "pin-root",
-        Kind::Publisher => "publisher",
-        Kind::Releaser => "releaser",
-        Kind::KeyBundle => "key-bundle",
-        Kind::Manifest => "manifest",
-        Kind::Revoker => "revoker",
-        Kind::Policy => "policy",
-        Kind::Revocation => "revocation",
-        Kind::RotateRoot => "rotate-root",
-        Kind::Lock => "lock",
-        Kind::Decommission => "decommission",
-    }
+    kind.name()
 }
 
 /// Something revoked.
@@ -67,13 +55,6 @@ mod tests {
     use trustbox_api::{Bytes, Uuid};
 
     use super::*;
-
-    #[test]
-    fn every_kind_has_a_name_of_its_own() {
-        let mut names = Kind::ALL.map(kind);
-        names.sort_unstable();
-        assert!(names.windows(2).all(|pair| pair[0] != pair[1]));
-    }
 
     #[test]
     fn revoked_items_read_well() {

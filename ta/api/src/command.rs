@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// Where the device stands; only ever moves forward (INV-7).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 pub enum Lifecycle {
-    /// No owner, no keys.
+    /// No owner yet.
     #[default]
     Blank,
     /// An owner root is pinned.

@@ -14,7 +14,7 @@ limits! {
     MAX_REQUEST: usize = 4096;
     /// Bytes of a reply message.
     MAX_REPLY: usize = 4096;
-    /// Bytes of the body of a signed statement.
+    /// Bytes of the payload of a signed statement.
     MAX_STATEMENT: usize = 2048;
     /// Bytes of one install chunk.
     MAX_CHUNK: usize = 1 << 20;

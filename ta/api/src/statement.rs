@@ -121,7 +121,7 @@ impl Kind {
     pub const fn sequence(self) -> &'static str {
         match self {
             Self::PinRoot | Self::RotateRoot | Self::Lock | Self::Decommission => {
-                "0; the nonce makes it single-use"
+                "0, not checked; the nonce makes it single-use"
             }
             Self::Publisher | Self::Releaser | Self::Revoker | Self::Policy | Self::Revocation => "rises",
             Self::KeyBundle => "equals the key version; the nonce makes it single-use",

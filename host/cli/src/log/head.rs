@@ -4,12 +4,11 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use trustbox_api::PublicKey;
-use trustbox_api::log::{LogHead, LogReply};
+use trustbox_api::log::{Channel, LogHead, LogReply};
 use trustbox_api::message::{InfoReply, Nonce};
 use trustbox_client::TrustBox;
 use trustbox_package::verify;
 
-use super::CHANNELS;
 use crate::failure::Failure;
 
 /// Heads whose signature was checked.
@@ -42,7 +41,7 @@ impl Head {
 
     /// Whether every channel leads to its head.
     pub(super) fn check(&self, logs: &[LogReply]) -> Result<(), Failure> {
-        for ((channel, log), head) in CHANNELS.iter().zip(logs).zip(self.said.heads) {
+        for ((channel, log), head) in Channel::ALL.iter().zip(logs).zip(self.said.heads) {
             verify::chain(&log.ring, head)
                 .map_err(|error| Failure::evidence("log", channel.name(), &error))?;
         }
@@ -51,7 +50,7 @@ impl Head {
 
     /// After [`Head::check`].
     pub(super) fn to_json(&self) -> Value {
-        let channels: serde_json::Map<String, Value> = CHANNELS
+        let channels: serde_json::Map<String, Value> = Channel::ALL
             .iter()
             .zip(self.said.heads)
             .map(|(channel, (number, head))| {
@@ -75,7 +74,7 @@ impl Head {
             self.attestation_key.id(),
             self.said.nonce
         )];
-        lines.extend(CHANNELS.iter().zip(self.said.heads).map(|(channel, (number, head))| {
+        lines.extend(Channel::ALL.iter().zip(self.said.heads).map(|(channel, (number, head))| {
             format!("{}: its chain leads to the signed head {head} of {number} entries", channel.name())
         }));
         lines.push("the key is the one that this device names: compare it with the one you know".to_owned());
