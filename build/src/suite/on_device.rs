@@ -1,6 +1,8 @@
 //! The suites that run on the emulated device: ours, and OP-TEE's own as proof that the device is a real one.
 
+use std::fs::{self, File};
 use std::io::sink;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -10,6 +12,7 @@ use crate::builder::Builder;
 use crate::device::{BootOptions, Device};
 use crate::guest::GuestKind;
 use crate::suite::{Case, Outcome, tap};
+use crate::ta::Enclave;
 
 const PROGRAM: &str = "trustbox-test";
 /// Where the device has what the suite needs.
@@ -17,10 +20,12 @@ const AUTHORITY: &str = "/tmp/authority.pem";
 const METER: &str = "/tmp/meter.ta";
 const PROBE: [&str; 3] = ["/tmp/probe-1.ta", "/tmp/probe-2.ta", "/tmp/probe-3.ta"];
 const C_ECHO: &str = "/tmp/c-echo.ta";
+/// The probe, as large as the board takes.
+const LARGEST: &str = "/tmp/largest.ta";
 /// An older TrustBox TA, properly signed, as root in Linux might keep one.
 const IMPOSTOR: &str = "/tmp/impostor.ta";
 /// The suite's program with what it needs.
-pub(crate) const TEST_PROGRAM: [&str; 15] = [
+pub(crate) const TEST_PROGRAM: [&str; 17] = [
     PROGRAM,
     "--authority",
     AUTHORITY,
@@ -34,6 +39,8 @@ pub(crate) const TEST_PROGRAM: [&str; 15] = [
     PROBE[2],
     "--image",
     C_ECHO,
+    "--largest",
+    LARGEST,
     "--impostor",
     IMPOSTOR,
 ];
@@ -60,7 +67,18 @@ pub(crate) fn prepared(builder: &Builder, options: &BootOptions) -> Result<Devic
     device.push(&builder.resign(probe, probe.version + 2)?, PROBE[2])?;
     device.push(&c_echo.signed, C_ECHO)?;
     device.push(&impostor, IMPOSTOR)?;
+    device.push(&largest(builder, probe)?, LARGEST)?;
     Ok(device)
+}
+
+/// The probe in one more version, with zeros behind it up to the size that the board takes.
+fn largest(builder: &Builder, probe: &Enclave) -> Result<PathBuf> {
+    let version = probe.version + 3;
+    let overhead = fs::metadata(&probe.signed)?.len() - fs::metadata(&probe.stripped)?.len();
+    let padded = probe.stripped.with_file_name("largest.elf");
+    fs::copy(&probe.stripped, &padded)?;
+    File::options().write(true).open(&padded)?.set_len(u64::from(builder.board.ta.max_image) - overhead)?;
+    builder.sign_as(&padded, &probe.uuid, version)
 }
 
 /// Runs our device suite.

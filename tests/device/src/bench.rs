@@ -7,7 +7,7 @@ use trustbox_api::{Bytes, Command, Error};
 
 use crate::case::Stop;
 use crate::check_eq;
-use crate::context::{Context, Image, send, send_chunk};
+use crate::context::{Context, Image, info, install, send, send_chunk};
 use crate::forge::unsigned_image;
 use crate::package::Package;
 
@@ -28,11 +28,29 @@ pub struct Figure {
 /// All figures.
 pub fn all(context: &mut Context<'_>) -> Result<Vec<Figure>, Stop> {
     context.installed()?;
-    Ok(vec![Figure {
-        name: "gcm_instr_per_byte",
-        value: decryption(context)?,
-        unit: "instructions per byte",
-    }])
+    let gcm = decryption(context)?;
+    let (idle, extra) = secure_memory(context)?;
+    let bytes = |name, value: u64| Figure { name, value: value as f64, unit: "bytes" };
+    Ok(vec![
+        Figure { name: "gcm_instr_per_byte", value: gcm, unit: "instructions per byte" },
+        bytes("secure_mem_idle", idle),
+        bytes("secure_mem_peak_extra", extra),
+    ])
+}
+
+/// What an idle session costs of OP-TEE's heap and the memory of TAs, and what an install costs beside its payload.
+pub fn secure_memory(context: &mut Context<'_>) -> Result<(u64, u64), Stop> {
+    context.keyed()?;
+    let none = Stop::Skipped("the firmware keeps no statistics");
+    let memory = |reset| context.target.secure_memory(reset);
+    let before = memory(false).ok_or(none)?.allocated;
+    let mut link = context.connect()?;
+    info(link.as_mut())?;
+    let idle = memory(true).map_or(0, |now| now.allocated);
+    let package = context.package(&context.image);
+    install(link.as_mut(), &package.0, &package.1)?;
+    let peak = memory(false).map_or(0, |now| now.peak);
+    Ok((idle - before, (peak - idle).saturating_sub(package.1.len() as u64)))
 }
 
 /// AES-256-GCM of an image in the TA, per byte, the SHA-256 of the plaintext included.

@@ -94,3 +94,19 @@ pub fn run_all(
     }
     Ok(good)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use crate::cases;
+
+    /// People and documents name cases by number.
+    #[test]
+    fn numbers_have_four_digits_and_are_there_once() {
+        let mut known = BTreeSet::new();
+        for case in cases::all() {
+            assert!((1000..10_000).contains(&case.id) && known.insert(case.id), "{} {}", case.id, case.name);
+        }
+    }
+}

@@ -79,6 +79,8 @@ pub struct Context<'a> {
     pub probe: [Image; 3],
     /// An enclave in C.
     pub c_echo: Image,
+    /// The probe in a version that is as large as the device takes.
+    pub largest: Option<Image>,
     /// A properly signed image under the UUID of the TrustBox TA.
     pub impostor: Option<PathBuf>,
     /// How thorough the cases are, as xtest has it: 0 for samples, [`EXHAUSTIVE`] for everything.
@@ -106,7 +108,17 @@ impl<'a> Context<'a> {
     /// `sequence` must be higher than in any run against the same device before, as the time is.
     pub fn new(target: &'a dyn Target, parties: &'a Parties, images: Images, sequence: u64) -> Self {
         let Images { meter, probe, c_echo } = images;
-        Self { target, parties, image: meter, probe, c_echo, impostor: None, level: 0, sequence }
+        Self {
+            target,
+            parties,
+            image: meter,
+            probe,
+            c_echo,
+            largest: None,
+            impostor: None,
+            level: 0,
+            sequence,
+        }
     }
 
     /// Positions below `count` to try: all of them, or samples from all over.

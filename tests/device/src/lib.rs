@@ -3,7 +3,7 @@
 //! A case is a function over a [`Context`]; it neither knows nor cares whether the TA runs inside
 //! OP-TEE ([`optee`]) or as the core on its fake (`tests/fake.rs`). Numbers are families: 1xxx
 //! core, 2xxx lifecycle and authority, 3xxx class keys and packages, 4xxx enclaves, 6xxx storage, 7xxx limits.
-//! Each case names the invariants it is evidence for.
+//! Each case names the [`invariants`] it is evidence for.
 #![forbid(unsafe_code)]
 
 pub mod bench;
@@ -11,6 +11,7 @@ pub mod case;
 pub mod cases;
 pub mod context;
 pub mod forge;
+pub mod invariants;
 #[cfg(feature = "optee")]
 pub mod optee;
 pub mod package;

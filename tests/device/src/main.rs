@@ -35,6 +35,9 @@ struct Args {
     /// A properly signed image under the UUID of the TrustBox TA, which must never run
     #[arg(long)]
     impostor: Option<PathBuf>,
+    /// The probe in a fourth version, padded to the size that `info` calls the largest
+    #[arg(long)]
+    largest: Option<PathBuf>,
     /// How thorough, from 0 to 15: at 15 every bit is flipped and every length cut
     #[arg(long, default_value_t = 0)]
     level: u32,
@@ -79,6 +82,7 @@ fn run(args: &Args, selected: &[&trustbox_test::case::Case]) -> Result<bool, Str
     let mut context = Context::new(&target, &parties, images, now.as_millis() as u64);
     context.level = args.level;
     context.impostor = args.impostor.clone();
+    context.largest = args.largest.as_ref().map(image).transpose()?;
     if args.bench {
         return figures(&mut context).map(|()| true);
     }

@@ -10,10 +10,16 @@ use optee_teec::{
 };
 use trustbox_api::TRUSTBOX_UUID;
 
-use crate::target::{Code, Connector, Link, RawParam, Target};
+use crate::target::{Code, Connector, Link, RawParam, SecureMemory, Target};
 
 /// Where tee-supplicant keeps the files of secure storage.
 const STORAGE: &str = "/var/lib/tee";
+
+/// OP-TEE's statistics pseudo-TA, its command and the two pools of secure memory (`pta_stats.h`).
+const STATS: &str = "d96a5b40-e2c7-b1af-8794-1002a5d5c61b";
+const ALLOC_STATS: u32 = 1;
+const HEAP_POOL: u32 = 1;
+const TA_POOL: u32 = 3;
 
 /// OP-TEE under Linux.
 pub struct Optee(RefCell<Context>);
@@ -46,6 +52,16 @@ impl Target for Optee {
             Ok(target) => Ok(Box::new(target)),
             Err(_) => Err(Code::NOT_FOUND),
         }))
+    }
+
+    fn secure_memory(&self, reset: bool) -> Option<SecureMemory> {
+        let mut session = self.open(STATS).ok()?;
+        let pools = [HEAP_POOL, TA_POOL].map(|pool| pool_statistics(&mut session, pool, reset));
+        let [heap, applications] = [pools[0]?, pools[1]?];
+        Some(SecureMemory {
+            allocated: heap.allocated + applications.allocated,
+            peak: heap.peak + applications.peak,
+        })
     }
 
     fn storage(&self) -> Option<&Path> {
@@ -109,6 +125,21 @@ impl Link for OpteeLink {
             reply
         }))
     }
+}
+
+/// One pool of `STATS_CMD_ALLOC_STATS`: after a description of 32 bytes and a sum of 8, the bytes allocated and their maximum.
+fn pool_statistics(session: &mut Session, pool: u32, reset: bool) -> Option<SecureMemory> {
+    let mut out = [0; 64];
+    let mut operation = Operation::new(
+        0,
+        ParamValue::new(pool, reset.into(), ParamType::ValueInput),
+        ParamTmpRef::new_output(&mut out),
+        ParamNone,
+        ParamNone,
+    );
+    session.invoke_command(ALLOC_STATS, &mut operation).ok()?;
+    let number = |at: usize| Some(u64::from(u32::from_le_bytes(out.get(at..at + 4)?.try_into().ok()?)));
+    Some(SecureMemory { allocated: number(40)?, peak: number(44)? })
 }
 
 /// A parameter that is passed on as it stands.

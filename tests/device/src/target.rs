@@ -59,6 +59,15 @@ pub enum RawParam {
     NullOutput(usize),
 }
 
+/// Secure memory, OP-TEE's heap and the memory of TAs together, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct SecureMemory {
+    /// In use.
+    pub allocated: u64,
+    /// In use at most since the last reset; an upper bound, since the two have their maxima at different times.
+    pub peak: u64,
+}
+
 /// Connects a thread to a device.
 pub type Connector = Box<dyn Fn() -> Result<Box<dyn Target>, Code> + Send>;
 
@@ -72,6 +81,9 @@ pub trait Target {
 
     /// A way for another thread to the same device; `None` where there is none.
     fn connector(&self) -> Option<Connector>;
+
+    /// Secure memory in use; `reset` starts a new peak. `None` where firmware keeps no statistics.
+    fn secure_memory(&self, reset: bool) -> Option<SecureMemory>;
 
     /// The folder with the files of secure storage, which belong to Linux; `None` where there are none.
     fn storage(&self) -> Option<&Path>;

@@ -9,7 +9,7 @@ use trustbox_test::context::{
     C_ECHO_UUID, Context, EXHAUSTIVE, Image, Images, METER_UUID, PROBE_UUID, Parties,
 };
 use trustbox_test::forge::{public, stranger, unsigned_image};
-use trustbox_test::target::{Code, Connector, Link, RawParam, Target};
+use trustbox_test::target::{Code, Connector, Link, RawParam, SecureMemory, Target};
 
 /// A device in memory.
 pub struct Fake(pub Device);
@@ -57,6 +57,10 @@ impl Target for Fake {
     }
 
     fn connector(&self) -> Option<Connector> {
+        None
+    }
+
+    fn secure_memory(&self, _: bool) -> Option<SecureMemory> {
         None
     }
 
