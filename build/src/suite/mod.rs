@@ -1,6 +1,7 @@
 //! `tb test`: every check of the repository, each counted once. What did not run is never counted as passed.
 
 mod checks;
+mod invariants;
 mod junit;
 mod libtest;
 pub(crate) mod on_device;
@@ -29,6 +30,9 @@ pub(crate) struct Args {
     /// Names the checks and the device suite's cases, and runs none
     #[arg(long)]
     list: bool,
+    /// Shows which tests are evidence for which invariant, and runs none
+    #[arg(long, conflicts_with_all = ["fast", "device", "list"])]
+    invariants: bool,
 }
 
 /// One test that ran, or that says why it did not.
@@ -62,7 +66,8 @@ impl Case {
 type Check = fn(&Builder, &Args) -> Result<Vec<Case>>;
 
 /// Checks in the order in which they run: the quick ones first. The flag says which belong to `--fast`.
-const CHECKS: [(&str, bool, Check); 9] = [
+const CHECKS: [(&str, bool, Check); 10] = [
+    ("checks", true, |_, _| Ok(invariants::check())),
     ("format", true, |builder, _| checks::format(builder)),
     ("lints", true, |builder, _| checks::lints(builder)),
     ("dependencies", false, |builder, _| checks::dependencies(builder)),
@@ -76,6 +81,9 @@ const CHECKS: [(&str, bool, Check); 9] = [
 
 /// Runs `tb test`; the exit status says whether anything failed.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    if args.invariants {
+        return invariants::show();
+    }
     let builder = Builder::open(crate::board::DEFAULT)?;
     if args.list {
         CHECKS.iter().for_each(|(name, ..)| println!("{name}"));

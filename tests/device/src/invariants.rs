@@ -105,14 +105,17 @@ fn is_known(id: &str) -> bool {
 mod tests {
     use std::collections::BTreeSet;
     use std::fs;
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
 
     use super::*;
     use crate::cases;
 
+    fn path(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(name)
+    }
+
     fn file(name: &str) -> String {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(name);
-        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+        fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
     fn case(invariants: &'static [&'static str]) -> Case {
@@ -162,6 +165,20 @@ mod tests {
         for name in words(&text).filter(|word| word.contains("::")) {
             let found = HOST_TESTS.iter().any(|test| test.id() == name);
             assert!(found, "SECURITY.md names {name}, which is no host test of the list");
+        }
+    }
+
+    /// `core/seal.rs` stands for `ta/core/src/seal.rs`, and a patch goes by its name.
+    #[test]
+    fn the_security_document_names_files_that_exist() {
+        for name in file("ta/SECURITY.md").split('`').skip(1).step_by(2) {
+            let named = match name.split_once('/') {
+                None if name.starts_with("000") => format!("platform/patches/optee-os/{name}.patch"),
+                Some(("ta", _)) => name.to_owned(),
+                Some((folder, module)) if module.ends_with(".rs") => format!("ta/{folder}/src/{module}"),
+                _ => continue,
+            };
+            assert!(path(&named).exists(), "SECURITY.md names {name}: no {named}");
         }
     }
 
