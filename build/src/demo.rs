@@ -4,13 +4,16 @@
 //! package libraries behind `trustbox-keys` and `tb pack` on this host. Each step checks what it
 //! shows, so the last line is earned.
 
+mod direct_open;
+mod later;
+mod talk;
+
 use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use serde_json::Value;
 use trustbox_api::Error;
-use trustbox_api::key::{KeyName, KeyRef, Name};
+use trustbox_api::key::{DeviceId, KeyName, KeyRef, Name};
 use trustbox_api::message::Version;
 use trustbox_keys::issue::{self, Asking};
 use trustbox_keys::{DevKeys, dev};
@@ -19,9 +22,11 @@ use trustbox_package::seal::{Edition, seal};
 use trustbox_package::sign::public_key;
 
 use crate::builder::Builder;
-use crate::device::{BootOptions, Device, Output};
+use crate::device::{BootOptions, Device};
 use crate::guest::{GuestKind, Images};
 use crate::ta::Enclave;
+
+use talk::{done, install_refused, json, request, say, share, text};
 
 /// Text that only the meter's plaintext contains.
 const MARKER: &[u8] = b"TRUSTBOX-METER-CONFIDENTIAL-MARKER";
@@ -55,9 +60,21 @@ pub(crate) fn check(builder: &Builder) -> Result<()> {
 struct Demo {
     images: Images,
     keys: DevKeys,
+    /// The meter in version 1.
     meter: Enclave,
+    /// The same, signed as version 2 and 3.
+    newer: [PathBuf; 2],
+    /// A program for the device.
+    direct_open: PathBuf,
     /// The device's storage; gone with the demo.
     folder: PathBuf,
+}
+
+/// What the owner notes about a device when it is provisioned.
+struct Known {
+    device_id: DeviceId,
+    device_key: String,
+    attestation_key: String,
 }
 
 impl Drop for Demo {
@@ -72,17 +89,20 @@ impl Demo {
         let keys = dev::ensure(&builder.repo().dev_keys())?;
         let mut enclaves = builder.enclaves()?.into_iter();
         let meter = enclaves.find(|enclave| enclave.name == METER).context("tests/enclaves has no meter")?;
+        ensure!(meter.version == 1, "the meter has version {}, the story begins with 1", meter.version);
+        let newer = [builder.resign(&meter, 2)?, builder.resign(&meter, 3)?];
+        let direct_open = direct_open::build(builder)?;
         let images = builder.images(GuestKind::Plain, false)?;
         let folder = builder.repo().cache().join(format!("demo-{}", std::process::id()));
         fs::create_dir_all(&folder)?;
         say("NOT-TRUSTED: development keys and an emulated device");
-        Ok(Self { images, keys, meter, folder })
+        Ok(Self { images, keys, meter, newer, direct_open, folder })
     }
 
     /// The story. An error says which step did not do what it must.
     fn show(&self) -> Result<()> {
         let mut device = self.boot()?;
-        let key = self.provision(&mut device)?;
+        let known = self.provision(&mut device)?;
         let package = self.pack()?;
         self.release_key(&mut device)?;
         self.install(&mut device, &package)?;
@@ -90,10 +110,15 @@ impl Demo {
         device.power_off()?;
         say("power off, power on: the same storage");
         let mut device = self.boot()?;
-        self.still_there(&mut device, &key)?;
+        self.still_there(&mut device, &known)?;
         self.refusals(&mut device, &package)?;
+        direct_open::show(&mut device, &self.direct_open, &self.meter.uuid)?;
+        self.upgrade(&mut device, &package)?;
+        self.revoke(&mut device)?;
+        self.uninstall(&mut device)?;
+        self.log(&mut device, &known)?;
         device.power_off()?;
-        println!("demo: ok (device key {}…, {TOTAL})", &key[..16]);
+        println!("demo: ok (device key {}…, {TOTAL})", &known.device_key[..16]);
         Ok(())
     }
 
@@ -102,8 +127,8 @@ impl Demo {
         Device::boot(&self.images, &options)
     }
 
-    /// Blank → Provisioned; returns the SHA-256 of the device key.
-    fn provision(&self, device: &mut Device) -> Result<String> {
+    /// Blank → Provisioned.
+    fn provision(&self, device: &mut Device) -> Result<Known> {
         let info = json(device, &["info"])?;
         ensure!(info["lifecycle"] == "blank", "a new device is {}, not blank", info["lifecycle"]);
         say(&format!("device {}…: blank", &text(&info, "device_id")?[..16]));
@@ -120,18 +145,22 @@ impl Demo {
         let releaser = public_key(self.keys.releaser.verifying_key());
         let name = KeyName::try_from(CLASS).map_err(|_| anyhow!("class key name is too long"))?;
         let releaser = issue::delegate_releaser(&self.keys.owner_root, &releaser, &[name], 1)?;
+        let revoker = public_key(self.keys.revoker.verifying_key());
+        let revoker = issue::delegate_revoker(&self.keys.owner_root, &revoker, 1)?;
         let pin = share(device, "pin-root.statement", &pin)?;
         let publisher = share(device, "publisher.statement", &publisher)?;
         let releaser = share(device, "releaser.statement", &releaser)?;
-        done(device, &["provision", &pin, &publisher, &releaser])?;
+        let revoker = share(device, "revoker.statement", &revoker)?;
+        done(device, &["provision", &pin, &publisher, &releaser, &revoker])?;
         let info = json(device, &["info"])?;
         ensure!(info["lifecycle"] == "provisioned", "the device is {}, not provisioned", info["lifecycle"]);
-        let key = text(&info, "device_key_sha256")?;
+        let device_key = text(&info, "device_key_sha256")?;
+        let attestation_key = text(&info, "attestation_key_sha256")?;
         say(&format!(
-            "provisioned: owner pinned, publisher and releaser delegated, device key {}… lives in the TEE",
-            &key[..16]
+            "provisioned: owner pinned, publisher, releaser and revoker delegated, device key {}… lives in the TEE",
+            &device_key[..16]
         ));
-        Ok(key)
+        Ok(Known { device_id, device_key, attestation_key })
     }
 
     /// Encrypts the meter; nothing of it can be read in the package.
@@ -156,7 +185,7 @@ impl Demo {
             name: Name::try_from("meter").map_err(|_| anyhow!("name is too long"))?,
             vendor: "TrustBox".to_owned(),
             owner_root: public_key(self.keys.owner_root.verifying_key()).id(),
-            class_key: class_key.clone(),
+            class_key,
             min_optee: Version(4, 0, 0),
             min_ta: Version(0, 1, 0),
             date: 0,
@@ -208,10 +237,10 @@ impl Demo {
         Ok(())
     }
 
-    fn still_there(&self, device: &mut Device, key: &str) -> Result<()> {
+    fn still_there(&self, device: &mut Device, known: &Known) -> Result<()> {
         let info = json(device, &["info"])?;
-        let now = text(&info, "device_key_sha256")?;
-        ensure!(now == key, "the device key is {now}, was {key}");
+        let (key, now) = (&known.device_key, text(&info, "device_key_sha256")?);
+        ensure!(now == *key, "the device key is {now}, was {key}");
         say(&format!("the same device key {}…", &key[..16]));
         self.expect_total(device)
     }
@@ -221,71 +250,21 @@ impl Demo {
         let mut flipped = package.to_vec();
         let at = flipped.len() / 2;
         flipped[at] ^= 1;
-        let reason = refused(device, "flipped.cpk", &flipped, Error::CiphertextDigest)?;
+        let reason = install_refused(device, "flipped.cpk", &flipped, Error::CiphertextDigest)?;
         say(&format!("one bit flipped, refused: {reason}"));
         let other = self.package(&fs::read(&self.meter.signed)?, OTHER_CLASS)?;
-        let reason = refused(device, "other-class.cpk", &other, Error::KeyUnknown)?;
+        let reason = install_refused(device, "other-class.cpk", &other, Error::KeyUnknown)?;
         say(&format!("for another class of devices, refused: {reason}"));
         self.expect_total(device)
     }
-}
-
-/// Installs what must be refused with this number; returns the reason.
-fn refused(device: &mut Device, name: &str, package: &[u8], want: Error) -> Result<String> {
-    let path = share(device, name, package)?;
-    let output = trustbox(device, &["install", "--json", &path])?;
-    ensure!(output.status == 1, "{name}: exit status {}, not 1", output.status);
-    let answer: Value = serde_json::from_slice(&output.stdout).context("trustbox install --json")?;
-    let error = &answer["error"];
-    ensure!(error["number"] == want as u32, "{name}: refused with {error}, not with {want}");
-    text(error, "text")
 }
 
 fn key_ref(name: &str) -> Result<KeyRef> {
     KeyRef::new(name, 1).ok_or_else(|| anyhow!("class key name {name} is too long"))
 }
 
-fn request(device: &mut Device, words: &[&str]) -> Result<Request> {
-    Ok(Request::from_json(done(device, words)?.as_bytes())?)
-}
-
-/// Puts a file where the device sees it; returns its path there.
-fn share(device: &Device, name: &str, content: &[u8]) -> Result<String> {
-    fs::write(device.share().join(name), content)?;
-    Ok(format!("/mnt/share/{name}"))
-}
-
-fn json(device: &mut Device, words: &[&str]) -> Result<Value> {
-    let words: Vec<&str> = words.iter().copied().chain(["--json"]).collect();
-    Ok(serde_json::from_str(&done(device, &words)?)?)
-}
-
-fn text(value: &Value, name: &str) -> Result<String> {
-    let found = value[name].as_str().filter(|text| text.len() >= 16);
-    found.map(str::to_owned).with_context(|| format!("no {name} in {value}"))
-}
-
-/// Runs `trustbox` on the device; it must succeed.
-fn done(device: &mut Device, words: &[&str]) -> Result<String> {
-    let output = trustbox(device, words)?;
-    if output.status != 0 {
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        bail!("trustbox {}: exit status {}\n{}", words.join(" "), output.status, stderr.trim());
-    }
-    Ok(String::from_utf8(output.stdout)?)
-}
-
-fn trustbox(device: &mut Device, words: &[&str]) -> Result<Output> {
-    let argv: Vec<&str> = ["trustbox"].iter().chain(words).copied().collect();
-    device.exec(&argv)
-}
-
 fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
     bytes.windows(wanted.len()).any(|window| window == wanted)
-}
-
-fn say(text: &str) {
-    println!("demo: {text}");
 }
 
 #[cfg(test)]
