@@ -222,11 +222,13 @@ impl Demo {
         Ok(())
     }
 
+    /// One session, one call for each reading.
     fn meter(&self, device: &mut Device) -> Result<()> {
-        done(device, &["run", &self.meter.uuid])?;
-        for reading in READINGS {
-            done(device, &["invoke", &self.meter.uuid, "1", "--text", reading])?;
-        }
+        let lines = READINGS.map(|reading| format!("1 {reading}\\n")).concat();
+        let script = format!("printf '{lines}' | trustbox run {}", self.meter.uuid);
+        let output = device.exec(&["sh", "-c", &script])?;
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status == 0, "{script}: exit status {}\n{}", output.status, stderr.trim());
         self.expect_total(device)
     }
 
