@@ -24,7 +24,7 @@ const SETS: [(&str, &[&str]); 3] = [
             "trustbox/without-libteec,trustbox-client/without-libteec",
         ],
     ),
-    ("enclaves", &["-p", "trustbox-meter", "--lib", "--no-default-features"]),
+    ("enclaves", &["-p", "trustbox-meter", "-p", "trustbox-probe", "--lib", "--no-default-features"]),
 ];
 
 pub(crate) fn run(builder: &Builder) -> Result<Vec<Case>> {

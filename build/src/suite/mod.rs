@@ -1,5 +1,6 @@
 //! `tb test`: every check of the repository, each counted once. What did not run is never counted as passed.
 
+mod budgets;
 mod checks;
 mod invariants;
 mod junit;
@@ -66,12 +67,13 @@ impl Case {
 type Check = fn(&Builder, &Args) -> Result<Vec<Case>>;
 
 /// Checks in the order in which they run: the quick ones first. The flag says which belong to `--fast`.
-const CHECKS: [(&str, bool, Check); 10] = [
+const CHECKS: [(&str, bool, Check); 11] = [
     ("checks", true, |_, _| Ok(invariants::check())),
     ("format", true, |builder, _| checks::format(builder)),
     ("lints", true, |builder, _| checks::lints(builder)),
     ("dependencies", false, |builder, _| checks::dependencies(builder)),
     ("ta-dependencies", false, |builder, _| checks::ta_dependencies(builder)),
+    ("budgets", true, |builder, _| budgets::run(builder)),
     ("unit", true, |builder, _| libtest::run(builder)),
     ("signing", false, |builder, _| signing::run(builder)),
     ("device", false, |builder, args| on_device::suite(builder, &selected(args), args.level)),

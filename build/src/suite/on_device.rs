@@ -61,7 +61,8 @@ pub(crate) fn prepared(builder: &Builder, options: &BootOptions) -> Result<Devic
     let keys = trustbox_keys::dev::ensure(&builder.repo.dev_keys())?;
     let mut device = Device::boot(&builder.images(GuestKind::Plain, false)?, options)?;
     device.push(&keys.private_path(Role::ProvisioningAuthority), AUTHORITY)?;
-    device.push(&meter.signed, METER)?;
+    // Below its version there is room for lower ones.
+    device.push(&builder.resign(meter, meter.version + 2)?, METER)?;
     device.push(&probe.signed, PROBE[0])?;
     device.push(&builder.resign(probe, probe.version + 1)?, PROBE[1])?;
     device.push(&builder.resign(probe, probe.version + 2)?, PROBE[2])?;

@@ -124,10 +124,10 @@ fn event_json(event: &Event) -> Value {
         Event::Provisioned(root) => ("provisioned", json!({"owner_root": root.to_string()})),
         Event::Accepted { kind, sequence, key } => ("accepted", accepted(words::kind(*kind), *sequence, key)),
         Event::Revoked(item) => ("revoked", words::revoked(item)),
-        Event::RootRotated(root) => ("root-rotated", json!({"owner_root": root.to_string()})),
+        Event::RootRotated { root, .. } => ("root-rotated", json!({"owner_root": root.to_string()})),
         Event::Locked => ("locked", json!({})),
         Event::Decommissioned => ("decommissioned", json!({})),
-        Event::KeyImported(key) => ("key-imported", class_key(key)),
+        Event::KeyImported { key, .. } => ("key-imported", class_key(key)),
         Event::KeyDestroyed(key) => ("key-destroyed", class_key(key)),
         Event::Installed { uuid, version, digest } => {
             ("installed", json!({"uuid": uuid.to_string(), "version": version, "sha256": digest.to_string()}))

@@ -33,7 +33,9 @@ pub struct Identity {
     pub version: u32,
     /// The publisher that signed it.
     pub publisher: KeyId,
-    /// Highest sequence of a revocation that the device had accepted at launch.
+    /// Names what belongs to it outside itself: another value after each erasure.
+    pub generation: Bytes<8>,
+    /// Revocations that the device had accepted at launch.
     pub epoch: u64,
 }
 

@@ -40,6 +40,8 @@ limits! {
     MAX_REVOKERS: usize = 4;
     /// Items in one revocation statement.
     MAX_REVOCATION_ITEMS: usize = 16;
+    /// How far one statement may raise the sequence of its kind.
+    MAX_SEQUENCE_STEP: u64 = 1 << 48;
     /// Keys of publishers, releasers and revokers that a device remembers as revoked.
     MAX_REVOKED_KEYS: usize = 32;
     /// Enclave UUIDs with a revocation floor.

@@ -64,13 +64,23 @@ pub enum Event {
     /// A revocation, one entry an item.
     Revoked(Revoked),
     /// The owner root was replaced.
-    RootRotated(KeyId),
+    RootRotated {
+        /// The new one.
+        root: KeyId,
+        /// Front of the nonce it was done with.
+        nonce: Bytes<8>,
+    },
     /// The factory locked the device.
     Locked,
     /// The device was decommissioned.
     Decommissioned,
     /// A class key was imported.
-    KeyImported(KeyRef),
+    KeyImported {
+        /// The class key.
+        key: KeyRef,
+        /// Front of the nonce it came with.
+        nonce: Bytes<8>,
+    },
     /// A version was installed for the first time.
     Installed {
         /// The enclave.

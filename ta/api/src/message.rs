@@ -73,7 +73,7 @@ pub struct InfoReply {
     pub provisioning_authority: KeyId,
     /// What the owner allows.
     pub policy: Policy,
-    /// Highest sequence of a revocation that was accepted.
+    /// How many revocations were accepted; 0 on a device without an owner.
     pub epoch: u64,
     /// Class keys held.
     pub class_keys: ArrayVec<KeyRef, MAX_CLASS_KEYS>,

@@ -129,6 +129,11 @@ impl Kind {
         }
     }
 
+    /// Whether a nonce alone makes statements of this kind single-use, so that their sequence is 0.
+    pub const fn is_single_use(self) -> bool {
+        matches!(self, Self::PinRoot | Self::RotateRoot | Self::Lock | Self::Decommission)
+    }
+
     /// Whether statements of this kind are for one device only, never for a fleet.
     pub const fn is_for_one_device(self) -> bool {
         matches!(self, Self::PinRoot | Self::KeyBundle | Self::RotateRoot | Self::Lock | Self::Decommission)
@@ -220,7 +225,7 @@ pub struct Revocation {
 /// Something revoked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Revoked {
-    /// A key of a publisher, releaser or revoker, with everything it signed.
+    /// A key of a publisher, releaser or revoker: nothing it signs is accepted again, and what it published runs no more.
     Key(KeyId),
     /// All versions of an enclave below the floor; `u32::MAX` for all there will ever be.
     Enclave {
@@ -238,7 +243,7 @@ pub enum Revoked {
     },
 }
 
-/// Body of `RotateRoot`. Roles end with the root that gave them; enclaves, class keys and revocations stay.
+/// Body of `RotateRoot`. Roles end with the root that gave them; policy, enclaves, class keys and revocations stay.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct RotateRoot {
     /// The nonce the device gave for it.

@@ -7,6 +7,7 @@
 
 use serde::Deserialize;
 use trustbox_api::key::{KeyId, PublicKey, Uuid};
+use trustbox_api::limits::MAX_SEQUENCE_STEP;
 use trustbox_api::statement::{Audience, Envelope, FORMAT, Header, Kind, digest};
 use trustbox_api::{Bytes, Error, wire};
 
@@ -111,6 +112,10 @@ pub fn advance(newest: &mut Seen, statement: &Verified<'_>) -> Result<bool, Erro
     if sequence <= newest.sequence {
         return Err(Error::Replayed);
     }
+    // One statement must not use up all sequences of those who come later.
+    if sequence - newest.sequence > MAX_SEQUENCE_STEP {
+        return Err(Error::LimitReached);
+    }
     *newest = Seen { sequence, digest };
     Ok(true)
 }
@@ -149,7 +154,7 @@ fn under_owner<'a, T: Tee>(
     Ok(statement)
 }
 
-/// The signature over the raw bytes comes first; nothing inside them is looked at before.
+/// The signature over the raw bytes comes first; nothing inside them is believed before.
 fn verify<'a, T: Tee>(
     tee: &mut T,
     kind: Kind,
@@ -164,6 +169,9 @@ fn verify<'a, T: Tee>(
     let (header, body) = wire::decode_prefix::<Header>(payload)?;
     if header.kind != kind || header.format != FORMAT {
         return Err(Error::WrongKind);
+    }
+    if kind.is_single_use() && header.sequence != 0 {
+        return Err(Error::BadMessage);
     }
     Ok(Verified { payload, header, body, signer })
 }

@@ -80,9 +80,9 @@ fn launched_as<T: Tee>(tee: &mut T, device: &DeviceRecord, ticket: &Ticket) -> R
     Ok(identity)
 }
 
-/// What belongs to the enclave, if it is still its publisher's.
+/// What belongs to the enclave, if it was not erased or given to another publisher since.
 fn holdings<'a>(record: &'a mut EnclavesRecord, enclave: &Identity) -> Result<&'a mut Holdings, Error> {
     let entry = record.find_mut(&enclave.uuid).ok_or(Error::NotInstalled)?;
-    let holdings = entry.holdings.as_mut().filter(|held| held.publisher == enclave.publisher);
+    let holdings = entry.holdings.as_mut().filter(|held| held.generation == enclave.generation);
     holdings.ok_or(Error::NotInstalled)
 }

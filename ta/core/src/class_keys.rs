@@ -41,7 +41,7 @@ pub fn import<T: Tee>(tee: &mut T, device: &DeviceRecord, request: &[u8]) -> Res
         record.nonces.remove(nonce);
         let new = ClassKey { key: bundle.key, secret };
         record.keys.try_push(new).map_err(|_| Error::LimitReached)?;
-        log::accept(tee, [Event::KeyImported(bundle.key)])
+        log::accept(tee, [Event::KeyImported { key: bundle.key, nonce: log::mark(&bundle.nonce) }])
     })
 }
 

@@ -116,6 +116,7 @@ pub fn revoke<T: Tee>(tee: &mut T, device: &DeviceRecord, request: &[u8]) -> Res
         let owner = still_owner(&mut device, &statement)?;
         if advance(&mut owner.newest.revocation, &statement)? {
             revocation.items.iter().try_for_each(|item| owner.revoke(item))?;
+            owner.epoch += 1;
             log::accept(tee, revocation.items.into_iter().map(Event::Revoked))?;
             store(tee, &*device)?;
         }

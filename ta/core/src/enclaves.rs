@@ -8,7 +8,9 @@ use trustbox_api::launch::{Identity, Launch};
 use trustbox_api::log::Event;
 use trustbox_api::message::{EnclaveEntry, ListReply, UninstallRequest};
 
-use crate::records::{DeviceRecord, EnclaveRecord, EnclavesRecord, Intent, exclusively, load, store};
+use crate::records::{
+    DeviceRecord, EnclaveRecord, EnclavesRecord, Intent, Owner, exclusively, load, store, undisturbed,
+};
 use crate::settle::{self, resolve_all};
 use crate::tee::Tee;
 use crate::{log, ticket};
@@ -16,7 +18,7 @@ use crate::{log, ticket};
 /// All enclaves the device knows. One whose interrupted change cannot be settled now shows as pending.
 #[inline(never)]
 pub fn list<T: Tee>(tee: &mut T) -> Result<ListReply, Error> {
-    let record = match resolve_all(tee) {
+    let record = match settled(tee) {
         Err(Error::Busy) => load(tee)?,
         result => result?,
     };
@@ -31,9 +33,13 @@ pub fn open<T: Tee>(
     uuid: &Uuid,
 ) -> Result<(T::Enclave, Identity), Error> {
     let owner = device.owner()?;
+    undisturbed(tee, |tee| launch(tee, owner, uuid))
+}
+
+fn launch<T: Tee>(tee: &mut T, owner: &Owner, uuid: &Uuid) -> Result<(T::Enclave, Identity), Error> {
     let mut record: Box<EnclavesRecord> = load(tee)?;
     if record.find(uuid).is_some_and(|enclave| enclave.intent.is_some()) {
-        record = resolve_all(tee).map_err(|_| Error::ChangePending)?;
+        record = exclusively(tee, resolve_all).map_err(|_| Error::ChangePending)?;
     }
     let enclave = record.find(uuid).ok_or(Error::NotInstalled)?;
     let installed = enclave.installed.as_ref().ok_or(Error::NotInstalled)?;
@@ -45,7 +51,8 @@ pub fn open<T: Tee>(
         digest: installed.digest,
         version: installed.version,
         publisher: installed.publisher,
-        epoch: owner.newest.revocation.sequence,
+        generation: holdings.generation,
+        epoch: owner.epoch,
     };
     let sealing_key = holdings.sealing_key.clone();
     let launch = Launch { sealing_key, uuid: *uuid, ticket: ticket::issue(tee, identity)? };
@@ -56,21 +63,31 @@ pub fn open<T: Tee>(
 /// are to be erased, which can also be asked for afterwards.
 #[inline(never)]
 pub fn uninstall<T: Tee>(tee: &mut T, request: UninstallRequest) -> Result<(), Error> {
-    exclusively(tee, |tee| {
-        let mut record: Box<EnclavesRecord> = load(tee)?;
-        let enclave = record.find_mut(&request.uuid).ok_or(Error::NotInstalled)?;
-        settle::resolve(tee, enclave)?;
-        if enclave.installed.is_none() && !(request.erase && enclave.holdings.is_some()) {
-            return Err(Error::NotInstalled);
-        }
-        enclave.intent = Some(Intent::Uninstall { erase: request.erase });
-        log::observe(tee, Event::Uninstalled(request.uuid), 1)?;
-        store(tee, &*record)?;
-        let enclave = record.find_mut(&request.uuid).ok_or(Error::Internal)?;
-        settle::resolve(tee, enclave)?;
-        record.forget_unused();
-        store(tee, &*record)
+    undisturbed(tee, |tee| {
+        exclusively(tee, |tee| {
+            let mut record: Box<EnclavesRecord> = load(tee)?;
+            let enclave = record.find_mut(&request.uuid).ok_or(Error::NotInstalled)?;
+            settle::resolve(tee, enclave)?;
+            if enclave.installed.is_none() && !(request.erase && enclave.holdings.is_some()) {
+                return Err(Error::NotInstalled);
+            }
+            enclave.intent = Some(Intent::Uninstall { erase: request.erase });
+            log::observe(tee, Event::Uninstalled(request.uuid), 1)?;
+            store(tee, &*record)?;
+            let enclave = record.find_mut(&request.uuid).ok_or(Error::Internal)?;
+            settle::resolve(tee, enclave)?;
+            record.forget_unused();
+            store(tee, &*record)
+        })
     })
+}
+
+fn settled<T: Tee>(tee: &mut T) -> Result<Box<EnclavesRecord>, Error> {
+    let record: Box<EnclavesRecord> = load(tee)?;
+    if record.enclaves.iter().all(|enclave| enclave.intent.is_none()) {
+        return Ok(record);
+    }
+    undisturbed(tee, |tee| exclusively(tee, resolve_all))
 }
 
 fn entry(enclave: &EnclaveRecord) -> EnclaveEntry {

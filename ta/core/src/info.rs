@@ -33,7 +33,7 @@ pub fn info<T: Tee>(tee: &mut T, record: &DeviceRecord) -> Result<InfoReply, Err
         owner_root: owner.map(|owner| owner.root.id()),
         provisioning_authority: platform.provisioning_authority,
         policy: owner.map(|owner| owner.policy.clone()).unwrap_or_default(),
-        epoch: owner.map_or(0, |owner| owner.newest.revocation.sequence),
+        epoch: owner.map_or(0, |owner| owner.epoch),
         class_keys: keys.usable(owner).collect(),
         max_image: platform.max_image,
     })

@@ -22,7 +22,7 @@ use trustbox_api::{Bytes, Error, Secret};
 use crate::authority;
 use crate::image;
 use crate::records::{
-    DeviceRecord, EnclavesRecord, Installed, Intent, KeysRecord, Owner, exclusively, load, store,
+    DeviceRecord, EnclavesRecord, Installed, Intent, KeysRecord, Owner, exclusively, load, store, undisturbed,
 };
 use crate::reserved;
 use crate::tee::{Slot, Tee, Untrusted};
@@ -52,7 +52,7 @@ struct Wanted {
 /// Who vouches for it.
 enum Source {
     /// A publisher, by the payload of a manifest statement.
-    Publisher(PublicKey, ArrayVec<u8, MAX_STATEMENT>),
+    Publisher(PublicKey, Box<ArrayVec<u8, MAX_STATEMENT>>),
     /// The owner's policy.
     Policy,
 }
@@ -63,7 +63,8 @@ pub fn begin<T: Tee>(tee: &mut T, device: &DeviceRecord, request: &[u8]) -> Resu
     let owner = device.owner()?;
     let statement = authority::by_publisher(tee, owner, request)?;
     let publisher = *statement.signer();
-    let payload = ArrayVec::try_from(statement.payload()).map_err(|_| Error::TooLarge)?;
+    let payload: Box<ArrayVec<u8, MAX_STATEMENT>> =
+        Box::new(ArrayVec::try_from(statement.payload()).map_err(|_| Error::TooLarge)?);
     let terms = parse(&payload, &publisher)?.manifest.terms;
     check_firmware(tee, terms.min_optee, terms.min_ta)?;
     start(tee, owner, Wanted::of(&terms), Source::Publisher(publisher, payload), terms.size)
@@ -76,7 +77,7 @@ pub fn begin_legacy<T: Tee>(
     device: &DeviceRecord,
     request: &LegacyRequest,
 ) -> Result<Install<T>, Error> {
-    if !(1..=MAX_IMAGE).contains(&request.size) || request.name.is_empty() || request.version == u32::MAX {
+    if !(1..=MAX_IMAGE).contains(&request.size) || request.name.is_empty() || !is_version(request.version) {
         return Err(Error::ManifestInvalid);
     }
     let wanted = Wanted {
@@ -98,7 +99,7 @@ fn start<T: Tee>(
     source: Source,
     size: u32,
 ) -> Result<Install<T>, Error> {
-    check_allowed(tee, owner, &wanted, &source)?;
+    check_allowed(owner, &*load(tee)?, &wanted, &source)?;
     class_key(tee, owner, &wanted.class_key)?;
     if size > tee.platform().max_image {
         return Err(Error::OutOfMemory);
@@ -195,30 +196,32 @@ fn class_key<T: Tee>(tee: &mut T, owner: &Owner, key: &KeyRef) -> Result<Secret<
 fn commit<T: Tee>(tee: &mut T, install: &mut Install<T>, contents: Bytes<32>) -> Result<InstallReply, Error> {
     let Install { wanted: Wanted { uuid, name, version, digest, .. }, source, buffer, .. } = install;
     let (uuid, name, version, digest) = (*uuid, *name, *version, *digest);
-    exclusively(tee, |tee| {
-        let device: Box<DeviceRecord> = load(tee)?;
-        check_allowed(tee, device.owner()?, &install.wanted, source)?;
-        let mut record: Box<EnclavesRecord> = load(tee)?;
-        let enclave = record.find_or_add(uuid, &name)?;
-        settle::resolve(tee, enclave)?;
-        let next = Installed { version, digest, publisher: source.publisher() };
-        enclave.intent = Some(Intent::Install { next, name, contents });
-        if version > enclave.floor {
-            log::accept(tee, [Event::Installed { uuid, version, digest }])?;
-        } else {
-            log::observe(tee, Event::Reinstalled { uuid, version }, 1)?;
-        }
-        store(tee, &*record)?;
-        let outcome = tee.install(buffer);
-        let enclave = record.find_or_add(uuid, &name)?;
-        match outcome {
-            Ok(()) => settle::finish(tee, enclave),
-            // OP-TEE says which of the two it holds.
-            Err(_) => settle::resolve(tee, enclave)?,
-        }
-        record.forget_unused();
-        store(tee, &*record)?;
-        outcome.map(|()| InstallReply { uuid, version })
+    undisturbed(tee, |tee| {
+        exclusively(tee, |tee| {
+            let device: Box<DeviceRecord> = load(tee)?;
+            // An interrupted install may have raised the floor.
+            let mut record = settle::resolve_all(tee)?;
+            check_allowed(device.owner()?, &record, &install.wanted, source)?;
+            let enclave = record.find_or_add(uuid, &name)?;
+            let next = Installed { version, digest, publisher: source.publisher() };
+            enclave.intent = Some(Intent::Install { next, name, contents });
+            if version > enclave.floor {
+                log::accept(tee, [Event::Installed { uuid, version, digest }])?;
+            } else {
+                log::observe(tee, Event::Reinstalled { uuid, version }, 1)?;
+            }
+            store(tee, &*record)?;
+            let outcome = tee.install(buffer);
+            let enclave = record.find_or_add(uuid, &name)?;
+            match outcome {
+                Ok(()) => settle::finish(tee, enclave),
+                // OP-TEE says which of the two it holds.
+                Err(_) => settle::resolve(tee, enclave)?,
+            }
+            record.forget_unused();
+            store(tee, &*record)?;
+            outcome.map(|()| InstallReply { uuid, version })
+        })
     })
 }
 
@@ -228,10 +231,15 @@ fn parse<'a>(payload: &'a [u8], publisher: &PublicKey) -> Result<Parsed<'a>, Err
     let terms = &parsed.manifest.terms;
     let consistent = terms.publisher == publisher.id()
         && parsed.header.sequence == u64::from(terms.version)
-        && terms.version != u32::MAX
+        && is_version(terms.version)
         && (1..=MAX_IMAGE).contains(&terms.size)
         && !terms.name.is_empty();
     if consistent { Ok(parsed) } else { Err(Error::ManifestInvalid) }
+}
+
+/// 0 is the floor of what was never installed, and a floor of `u32::MAX` revokes all there is.
+fn is_version(version: u32) -> bool {
+    (1..u32::MAX).contains(&version)
 }
 
 fn check_firmware<T: Tee>(tee: &T, min_optee: Version, min_ta: Version) -> Result<(), Error> {
@@ -243,11 +251,15 @@ fn check_firmware<T: Tee>(tee: &T, min_optee: Version, min_ta: Version) -> Resul
 }
 
 /// Whether the device, as it is now, takes this version of this enclave from this source.
-fn check_allowed<T: Tee>(tee: &mut T, owner: &Owner, wanted: &Wanted, source: &Source) -> Result<(), Error> {
+fn check_allowed(
+    owner: &Owner,
+    record: &EnclavesRecord,
+    wanted: &Wanted,
+    source: &Source,
+) -> Result<(), Error> {
     reserved::check(&wanted.uuid)?;
     source.check(owner, &wanted.uuid)?;
     owner.revoked.check_enclave(&wanted.uuid, wanted.version, &source.publisher())?;
-    let record: Box<EnclavesRecord> = load(tee)?;
     let others = record.enclaves.iter().filter(|other| other.uuid != wanted.uuid);
     if others.filter(|other| other.installed.is_some()).count() >= owner.policy.max_enclaves.into() {
         return Err(Error::LimitReached);

@@ -2,10 +2,10 @@
 
 use alloc::boxed::Box;
 
-use trustbox_api::Error;
 use trustbox_api::key::Uuid;
 use trustbox_api::log::{Channel, Entry, Event, LogHead, LogReply, Note, Observation};
-use trustbox_api::message::{LogHeadRequest, LogRequest};
+use trustbox_api::message::{LogHeadRequest, LogRequest, Nonce};
+use trustbox_api::{Bytes, Error};
 
 use crate::identity;
 use crate::records::{LogRecord, exclusively, load, store};
@@ -83,6 +83,12 @@ pub fn head<T: Tee>(tee: &mut T, request: LogHeadRequest) -> Result<LogHead, Err
     let head = |ring: &trustbox_api::log::Ring| Ok((ring.next(), ring.head()?));
     let device_id = identity::device_id(tee)?;
     Ok(LogHead { device_id, nonce: request.nonce, heads: [head(a)?, head(b)?, head(c)?] })
+}
+
+/// Tells two events of the same kind apart.
+pub fn mark(nonce: &Nonce) -> Bytes<8> {
+    let [a, b, c, d, e, f, g, h, ..] = nonce.0;
+    Bytes([a, b, c, d, e, f, g, h])
 }
 
 /// Refusals that say something about whoever called; the others are slips of a program.

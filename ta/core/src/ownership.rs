@@ -99,7 +99,7 @@ pub fn rotate_root<T: Tee>(tee: &mut T, device: &DeviceRecord, request: &[u8]) -
         record.use_up(Purpose::RotateRoot, nonce)?;
         let owner = record.owner_mut()?;
         owner.revoked.check_key(&root.id())?;
-        log::accept(tee, [Event::RootRotated(root.id())])?;
+        log::accept(tee, [Event::RootRotated { root: root.id(), nonce: log::mark(&nonce) }])?;
         owner.root = root;
         owner.publishers.clear();
         owner.releasers.clear();
@@ -166,6 +166,7 @@ impl Owner {
             releasers: Default::default(),
             revokers: Default::default(),
             revoked: Default::default(),
+            epoch: 0,
             policy: Default::default(),
         }
     }

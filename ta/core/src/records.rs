@@ -72,6 +72,8 @@ pub struct Owner {
     pub revokers: ArrayVec<PublicKey, MAX_REVOKERS>,
     /// What was revoked.
     pub revoked: Box<Revocations>,
+    /// How many revocations were accepted.
+    pub epoch: u64,
     /// What is allowed.
     pub policy: Policy,
 }
@@ -158,6 +160,8 @@ pub struct Installed {
 pub struct Holdings {
     /// Whose they are.
     pub publisher: KeyId,
+    /// Random, another one after each erasure.
+    pub generation: Bytes<8>,
     /// Key of its sealed data.
     pub sealing_key: Secret<32>,
     /// Its monotonic counters.
@@ -311,6 +315,17 @@ pub fn exclusively<T: Tee, A>(
     tee.acquire(Slot::Writer)?;
     let result = work(tee);
     tee.release(Slot::Writer);
+    result
+}
+
+/// Runs `work` while no other session launches an enclave or changes what is installed.
+pub fn undisturbed<T: Tee, A>(
+    tee: &mut T,
+    work: impl FnOnce(&mut T) -> Result<A, Error>,
+) -> Result<A, Error> {
+    tee.acquire(Slot::Enclaves)?;
+    let result = work(tee);
+    tee.release(Slot::Enclaves);
     result
 }
 

@@ -6,24 +6,21 @@
 use alloc::boxed::Box;
 
 use trustbox_api::limits::MAX_COUNTERS;
-use trustbox_api::{Error, Secret};
+use trustbox_api::{Bytes, Error, Secret};
 
-use crate::records::{EnclaveRecord, EnclavesRecord, Holdings, Installed, Intent, exclusively, load, store};
+use crate::records::{EnclaveRecord, EnclavesRecord, Holdings, Installed, Intent, load, store};
 use crate::tee::{Held, Tee};
 
-/// Finishes or undoes the interrupted change of every enclave that has one.
+/// The record, with the interrupted change of every enclave finished or undone. Only from within `undisturbed` and
+/// `exclusively`.
 pub fn resolve_all<T: Tee>(tee: &mut T) -> Result<Box<EnclavesRecord>, Error> {
-    let record: Box<EnclavesRecord> = load(tee)?;
-    if record.enclaves.iter().all(|enclave| enclave.intent.is_none()) {
-        return Ok(record);
-    }
-    exclusively(tee, |tee| {
-        let mut record: Box<EnclavesRecord> = load(tee)?;
+    let mut record: Box<EnclavesRecord> = load(tee)?;
+    if record.enclaves.iter().any(|enclave| enclave.intent.is_some()) {
         record.enclaves.iter_mut().try_for_each(|enclave| resolve(tee, enclave))?;
         record.forget_unused();
         store(tee, &*record)?;
-        Ok(record)
-    })
+    }
+    Ok(record)
 }
 
 /// Finishes or undoes the interrupted change of one enclave. Where OP-TEE does not answer, the intent stays.
@@ -68,7 +65,9 @@ fn keep_holdings<T: Tee>(tee: &mut T, enclave: &mut EnclaveRecord, next: &Instal
     if enclave.holdings.as_ref().is_some_and(|held| held.publisher == next.publisher) {
         return;
     }
-    let mut sealing_key = Secret::zero();
+    let (mut generation, mut sealing_key) = (Bytes([0; 8]), Secret::zero());
+    tee.random(&mut generation.0);
     tee.random(sealing_key.expose_mut());
-    enclave.holdings = Some(Holdings { publisher: next.publisher, sealing_key, counters: [0; MAX_COUNTERS] });
+    let (publisher, counters) = (next.publisher, [0; MAX_COUNTERS]);
+    enclave.holdings = Some(Holdings { publisher, generation, sealing_key, counters });
 }

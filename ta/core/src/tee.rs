@@ -68,6 +68,9 @@ pub enum Record {
 pub enum Slot {
     /// Changing a record. Held for the length of one command.
     Writer,
+    /// Launching, or changing what is installed: nothing launches while what it was launched as changes. Taken before
+    /// [`Slot::Writer`].
+    Enclaves,
     /// Installing. Held from begin to finish or abort.
     Install,
     /// Being one of the sessions from the normal world.

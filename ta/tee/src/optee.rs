@@ -17,7 +17,7 @@ use crate::{device_keys, identity, operation, platform, random, secstor, storage
 #[derive(Default)]
 pub struct OpTee {
     /// A session is one `Slot::Session`, and one each of the others at most.
-    held: ArrayVec<(Slot, Lock), 3>,
+    held: ArrayVec<(Slot, Lock), 4>,
 }
 
 impl Tee for OpTee {
@@ -52,13 +52,19 @@ impl Tee for OpTee {
     }
 
     fn write(&mut self, record: Record, content: &[u8]) -> Result<(), Error> {
+        if record != Record::Device {
+            return storage::write(record_id(record), content);
+        }
+        // Opened first: a record that is written and not counted would go unnoticed by running sessions.
+        let mut counter = secstor::ChangeCounter::open()?;
         storage::write(record_id(record), content)?;
-        if record == Record::Device { secstor::count_change() } else { Ok(()) }
+        counter.count()
     }
 
     fn acquire(&mut self, slot: Slot) -> Result<(), Error> {
         let lock = match slot {
             Slot::Writer => storage::lock(b"lock.writer"),
+            Slot::Enclaves => storage::lock(b"lock.enclaves"),
             Slot::Install => storage::try_lock(b"lock.install"),
             Slot::Session(number) => storage::try_lock(&[b"lock.session.", &[number][..]].concat()),
             Slot::EnclaveSession(number) => storage::try_lock(&[b"lock.enclave.", &[number][..]].concat()),

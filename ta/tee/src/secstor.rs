@@ -72,9 +72,19 @@ pub fn boot_state() -> Result<(Bytes<16>, u64), Error> {
     Ok((id, u64::from(high) << 32 | u64::from(low)))
 }
 
-/// Counts one change more.
-pub fn count_change() -> Result<(), Error> {
-    invoke(COUNT_CHANGE, &mut Parameters([Parameter::None; 4])).map_err(|_| Error::Internal)
+/// Counts changes since boot.
+pub struct ChangeCounter(TaSession);
+
+impl ChangeCounter {
+    /// Opens it; what could fail fails here.
+    pub fn open() -> Result<Self, Error> {
+        TaSession::open(&SECSTOR, &Parameters::NONE).map(Self).map_err(|_| Error::OutOfMemory)
+    }
+
+    /// Counts one change more.
+    pub fn count(&mut self) -> Result<(), Error> {
+        self.0.invoke(COUNT_CHANGE, &mut Parameters([Parameter::None; 4])).map_err(|_| Error::Internal)
+    }
 }
 
 fn octets(uuid: &Uuid) -> Result<Mapping, Error> {

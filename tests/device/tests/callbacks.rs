@@ -108,6 +108,8 @@ fn counters_rise_and_survive_an_upgrade() {
     assert_eq!(counter(link.as_mut(), ticket, 1, 0), Err(Error::NotInstalled.into()));
     context.with(&newer).expect("installed again");
     assert_eq!(counter(link.as_mut(), launch(&target, uuid), 1, 0), Ok(0));
+    // What was launched before the erasure does not get at what came after it.
+    assert_eq!(counter(link.as_mut(), ticket, 1, 0), Err(Error::NotInstalled.into()));
 }
 
 /// An instance that was launched before an upgrade goes on, and never speaks as the new version.

@@ -230,6 +230,25 @@ fn a_launch_settles_an_interrupted_install() {
     assert_eq!((entry.version, entry.pending), (Some(newer.version), false));
 }
 
+/// An install between the old version and the interrupted one would be a step back once that one is settled.
+#[test]
+fn an_interrupted_install_raises_the_floor_first() {
+    let (target, parties) = blank();
+    let mut context = context(&target, &parties, 3);
+    context.installed().expect("installed");
+    let mut link = context.connect().expect("a session");
+    let interrupted = changed(&context.image, context.image.version + 2);
+    let package = context.package(&interrupted);
+    target.0.set(|world| world.operations_left = Some(3));
+    assert!(install(link.as_mut(), &package.0, &package.1).is_err());
+    target.0.set(|world| world.operations_left = None);
+    let between = context.package(&changed(&context.image, context.image.version + 1));
+    let answer = install(link.as_mut(), &between.0, &between.1);
+    assert_eq!(answer, Err(Error::VersionRollback.into()));
+    let entry = list(link.as_mut()).expect("a list").enclaves.remove(0);
+    assert_eq!((entry.version, entry.floor), (Some(interrupted.version), interrupted.version));
+}
+
 /// Deleting the one record that names the owner makes the device look blank; the next owner inherits nothing.
 #[test]
 fn a_lost_owner_leaves_no_keys() {

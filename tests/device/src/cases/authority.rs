@@ -60,7 +60,7 @@ fn refused(context: &mut Context<'_>) -> Result<(), Stop> {
         (
             "another kind",
             forge::statement(&Header { kind: Kind::PinRoot, ..good }, &body, root),
-            Error::WrongAudience,
+            Error::BadMessage,
         ),
         (
             "a manifest",

@@ -49,7 +49,7 @@ fn refused(context: &mut Context<'_>) -> Result<(), Stop> {
     let good = challenge(link.as_mut(), Purpose::ImportKey)?;
     let wrapped = context.wrapped_class_key(link.as_mut())?;
     let header = context.bundle_header(good.device_id, &key);
-    let body = KeyBundle { nonce: good.nonce, key: key.clone(), wrapped: &wrapped };
+    let body = KeyBundle { nonce: good.nonce, key, wrapped: &wrapped };
     let releaser = &context.parties.releaser;
     let elsewhere = Audience::Device(Bytes([1; 32]));
     let ungranted = KeyRef::new("not-granted", key.version).expect("a short name");

@@ -3,13 +3,14 @@
 use p256::ecdsa::SigningKey;
 use serde::Serialize;
 use trustbox_api::command::Lifecycle;
-use trustbox_api::message::{ChallengeReply, Purpose};
+use trustbox_api::log::{Channel, Event, LogReply};
+use trustbox_api::message::{ChallengeReply, LogRequest, Purpose};
 use trustbox_api::statement::{Audience, Decommission, Header, Kind, Lock, RotateRoot};
 use trustbox_api::{Bytes, Command, Error, PublicKey};
 
 use super::table::refuse_by_table;
 use crate::case::{Case, Stop};
-use crate::context::{Context, challenge, info, list, refuse_damaged, send};
+use crate::context::{Context, ask, challenge, encode, info, list, refuse_damaged, send};
 use crate::forge::{self, public, stranger};
 use crate::target::{Code, Link};
 use crate::{check, check_eq};
@@ -176,6 +177,14 @@ fn rotation(context: &mut Context<'_>) -> Result<(), Stop> {
         "what the root said in its first term"
     );
     check_eq!(info(link.as_mut())?.class_keys, before.class_keys, "class keys");
+    let request = encode(&LogRequest { channel: Channel::Authority });
+    let log: LogReply = ask(link.as_mut(), Command::Log, &request)?;
+    let roots = log.ring.entries.iter().filter_map(|entry| match entry.event {
+        Event::RootRotated { root, .. } => Some(root),
+        _ => None,
+    });
+    let last: Vec<_> = roots.collect();
+    check!(last.ends_with(&[public(&new).id(), public(&old).id()]), "the log has {last:?}");
     context.owned()?;
     Ok(())
 }

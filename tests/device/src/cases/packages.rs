@@ -227,6 +227,7 @@ fn broken_rules(context: &mut Context<'_>) -> Result<(), Stop> {
     let attempts = [
         ("size zero", changed(|d| d.terms.size = 0), Error::ManifestInvalid),
         ("size above the limit", changed(|d| d.terms.size = MAX_IMAGE + 1), Error::ManifestInvalid),
+        ("version 0", changed(|d| (d.terms.version, d.header.sequence) = (0, 0)), Error::ManifestInvalid),
         ("no name", changed(|d| d.terms.name.clear()), Error::ManifestInvalid),
         ("another sequence", changed(|d| d.header.sequence += 1), Error::ManifestInvalid),
         (

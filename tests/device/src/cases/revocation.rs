@@ -97,7 +97,7 @@ fn refused(context: &mut Context<'_>) -> Result<(), Stop> {
     send(link.as_mut(), Command::Revoke, &by_class)?;
     let header = context.owner_header(Kind::Revocation);
     send(link.as_mut(), Command::Revoke, &forge::statement(&header, &body, &context.parties.root))?;
-    check_eq!(info(link.as_mut())?.epoch, header.sequence, "epoch");
+    check_eq!(info(link.as_mut())?.epoch, before.epoch + 2, "epoch");
     Ok(())
 }
 
@@ -114,6 +114,14 @@ fn sequence(context: &mut Context<'_>) -> Result<(), Stop> {
     send(link.as_mut(), Command::Revoke, &newer)?;
     check_eq!(send(link.as_mut(), Command::Revoke, &older), Err(Error::Replayed.into()), "an older one");
     send(link.as_mut(), Command::Revoke, &newer)?;
+    // Whoever could use up all sequences could end revocation for ever.
+    let header = Header { sequence: u64::MAX, ..context.owner_header(Kind::Revocation) };
+    let greedy = forge::statement(&header, &revocation(&harmless(3)), &context.parties.revoker);
+    check_eq!(
+        send(link.as_mut(), Command::Revoke, &greedy),
+        Err(Error::LimitReached.into()),
+        "the last sequence"
+    );
     Ok(())
 }
 

@@ -3,11 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use trustbox_api::Error;
-use trustbox_api::message::{InfoReply, ListReply};
+use trustbox_api::message::{InfoReply, ListReply, OpenRequest};
+use trustbox_api::{Command, Error};
 
 use crate::case::{Case, Stop};
-use crate::context::{Context, info, list};
+use crate::context::{Context, encode, info, install, list, send};
 use crate::{check, check_eq};
 
 /// The cases.
@@ -24,7 +24,50 @@ pub const CASES: &[Case] = &[
         invariants: &["INV-6", "INV-10"],
         run: missing,
     },
+    Case {
+        id: 6003,
+        name: "a hidden enclave is damage and comes back",
+        invariants: &["INV-5", "INV-6"],
+        run: hidden_enclave,
+    },
 ];
+
+/// The files of all enclaves, taken away and brought back.
+fn hidden_enclave(context: &mut Context<'_>) -> Result<(), Stop> {
+    let folder = context.target.storage().ok_or(Stop::Skipped("there are no files without Linux"))?;
+    context.installed()?;
+    let open = encode(&OpenRequest { uuid: context.image.uuid });
+    let launch = |context: &Context<'_>| {
+        let mut link = context.connect()?;
+        Ok::<_, Stop>(send(link.as_mut(), Command::OpenEnclave, &open))
+    };
+    check_eq!(launch(context)?, Ok(()), "before");
+    let before = view(context)?;
+    let files = enclave_files(folder)?;
+    check!(!files.is_empty(), "no file of an enclave in {}", folder.display());
+    let hide = |path: &Path| path.with_extension("hidden");
+    for path in &files {
+        fs::rename(path, hide(path))?;
+    }
+    let hidden = launch(context);
+    let package = context.package(&context.image);
+    let again = context.connect().map(|mut link| install(link.as_mut(), &package.0, &package.1));
+    for path in &files {
+        fs::rename(hide(path), path)?;
+    }
+    check!(hidden?.is_err(), "launched from nowhere");
+    check!(again?.is_err(), "installed over an enclave that is hidden");
+    check_eq!(launch(context)?, Ok(()), "with the file back");
+    check_eq!(view(context)?, before, "with the file back");
+    Ok(())
+}
+
+/// What OP-TEE's TA database holds.
+fn enclave_files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
+    let paths = entries.into_iter().map(|entry| entry.path());
+    Ok(paths.filter(|path| path.extension().is_some_and(|extension| extension == "ta")).collect())
+}
 
 type View = (InfoReply, ListReply);
 
