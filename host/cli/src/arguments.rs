@@ -52,6 +52,9 @@ pub(crate) enum Command {
         /// The package
         #[arg(value_name = "FILE.cpk")]
         file: PathBuf,
+        /// Version in the OP-TEE header inside, for a package without trusted manifest [default: the JSON manifest's]
+        #[arg(long, value_name = "N")]
+        version: Option<u32>,
     },
     /// Remove an enclave; its version floor stays
     Uninstall(Uninstall),
@@ -271,6 +274,7 @@ mod tests {
             "trustbox key import bundle.st",
             "trustbox key list",
             "trustbox install a.cpk",
+            "trustbox install a.cpk --version 7",
             "trustbox list",
             "trustbox completions bash",
             "trustbox lock --request -",

@@ -2,6 +2,8 @@
 
 use std::fmt::Display;
 
+use trustbox_api::Error as Refused;
+use trustbox_api::message::LegacyRequest;
 use trustbox_client::Error;
 use trustbox_package::PackageError;
 use trustbox_package::verify::EvidenceError;
@@ -55,6 +57,12 @@ impl Failure {
     pub(crate) fn package(what: &str, object: impl Display, error: &PackageError) -> Self {
         let help = match error {
             PackageError::NoTrustedManifest => "pack it again with `build/tb pack`",
+            PackageError::Original { what: "version", .. } => {
+                "give the version in the OP-TEE header inside with --version"
+            }
+            PackageError::Original { .. } => {
+                "no device takes it as it is; pack it again with `build/tb pack`"
+            }
             _ => "the file is damaged or not a package; copy it again or pack it again",
         };
         Self::new(Status::Refused, "BadPackage", format_args!("{what}: {object}: {error}"), help)
@@ -110,6 +118,24 @@ impl Failure {
         Self { number, ..Self::new(status, name, format_args!("{what}: {object}: {error}"), help) }
     }
 
+    /// A package without trusted manifest that was not installed.
+    pub(crate) fn original(object: impl Display, request: &LegacyRequest, error: &Error) -> Self {
+        let failure = Self::call("install", object, error);
+        let help = match error {
+            Error::Refused(Refused::NotAuthorised) => format!(
+                "the package has no trusted manifest: pack it again with `build/tb pack`, or have the owner's policy \
+                 name it, `trustbox-keys policy --legacy {}`",
+                request.uuid
+            ),
+            Error::Refused(Refused::ImageHeader) => format!(
+                "the OP-TEE header inside has another UUID or another version than {}: give its version with --version",
+                request.version
+            ),
+            _ => return failure,
+        };
+        Self { help, ..failure }
+    }
+
     fn new(status: Status, name: &'static str, text: impl Display, help: impl Display) -> Self {
         Self { status, number: None, name, text: text.to_string(), help: help.to_string() }
     }
@@ -144,6 +170,26 @@ mod tests {
         assert_eq!(status(Error::Package(PackageError::NoTrustedManifest)), 1);
         assert_eq!(Failure::usage("a", "b").status as u8, 2);
         assert_eq!(Failure::file("read", "f", "gone").status as u8, 2);
+    }
+
+    #[test]
+    fn original_packages_say_what_would_help() {
+        let uuid = trustbox_api::TRUSTBOX_UUID;
+        let request = LegacyRequest {
+            uuid,
+            name: Default::default(),
+            version: 7,
+            size: 1,
+            plaintext_sha256: trustbox_api::Bytes([0; 32]),
+            nonce: trustbox_api::Bytes([0; 12]),
+            tag: trustbox_api::Bytes([0; 16]),
+            class_key: trustbox_api::key::KeyRef::new("class", 1).unwrap(),
+        };
+        let failure = |refused| Failure::original("a.cpk", &request, &Error::Refused(refused));
+        assert!(failure(Refused::NotAuthorised).help.contains(&format!("policy --legacy {uuid}")));
+        assert!(failure(Refused::ImageHeader).help.contains("than 7: give its version with --version"));
+        assert_eq!(failure(Refused::Decryption).help, Refused::Decryption.help());
+        assert_eq!(failure(Refused::NotAuthorised).number, Some(21));
     }
 
     #[test]

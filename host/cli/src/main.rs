@@ -51,7 +51,7 @@ fn run(command: Command, output: Output) -> Result<ExitCode, Failure> {
         Command::Decommission(args) => DECOMMISSION.run(&args.answer, args.yes, output)?,
         Command::Csr(args) => csr::run(&args, output)?,
         Command::Key(command) => key::run(&command, output)?,
-        Command::Install { file } => package::install(&file, output)?,
+        Command::Install { file, version } => package::install(&file, version, output)?,
         Command::Uninstall(args) => package::uninstall(&args, output)?,
         Command::List => package::list(output)?,
         Command::Run { uuid, limit } => return enclave::run(uuid, &limit, output),

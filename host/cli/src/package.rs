@@ -1,31 +1,58 @@
 //! `trustbox install`, `uninstall` and `list`.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::io::{self, IsTerminal, Write as _};
 use std::path::Path;
 
 use serde_json::{Value, json};
-use trustbox_api::message::{EnclaveEntry, ListReply};
+use trustbox_api::message::{EnclaveEntry, LegacyRequest, ListReply};
 use trustbox_client::TrustBox;
 use trustbox_package::words::printable;
-use trustbox_package::{MAX_PACKAGE, Package};
+use trustbox_package::{MAX_PACKAGE, Package, legacy};
 
 use crate::arguments::Uninstall;
 use crate::failure::Failure;
 use crate::files;
 use crate::output::Output;
 
-pub(crate) fn install(file: &Path, output: Output) -> Result<(), Failure> {
+/// `version` is for packages without trusted manifest.
+pub(crate) fn install(file: &Path, version: Option<u32>, output: Output) -> Result<(), Failure> {
     let name = file.display();
     let bytes = files::read(file, MAX_PACKAGE)?;
     let package = Package::read(&bytes).map_err(|error| Failure::package("install", &name, &error))?;
+    let original = original(&package, &name, version)?;
     let mut bar = ProgressBar::new();
-    let installed = TrustBox::open()
-        .and_then(|mut trustbox| trustbox.install(&package, |done, total| bar.show(done, total)));
+    let progress = |done, total| bar.show(done, total);
+    let installed = TrustBox::open().and_then(|mut trustbox| match &original {
+        None => trustbox.install(&package, progress),
+        Some(request) => trustbox.install_legacy(request, package.payload, progress),
+    });
     bar.clear();
-    let reply = installed.map_err(|error| Failure::call("install", &name, &error))?;
+    let reply = installed.map_err(|error| match &original {
+        None => Failure::call("install", &name, &error),
+        Some(request) => Failure::original(&name, request, &error),
+    })?;
     let (uuid, version) = (reply.uuid.to_string(), reply.version);
     output.result(&json!({"uuid": uuid, "version": version}), &format!("installed {uuid} version {version}"))
+}
+
+/// The request for a package without trusted manifest.
+fn original(
+    package: &Package<'_>,
+    name: impl Display,
+    version: Option<u32>,
+) -> Result<Option<LegacyRequest>, Failure> {
+    match (package.trusted(), version) {
+        (Ok(_), None) => Ok(None),
+        (Ok(_), Some(_)) => Err(Failure::usage(
+            format_args!("install: {name}: the package says its version itself"),
+            "leave --version out",
+        )),
+        (Err(_), _) => {
+            let request = legacy::request(package, version);
+            request.map(Some).map_err(|error| Failure::package("install", &name, &error))
+        }
+    }
 }
 
 pub(crate) fn uninstall(args: &Uninstall, output: Output) -> Result<(), Failure> {
@@ -144,11 +171,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("a.cpk");
         std::fs::write(&file, b"not a package at all").unwrap();
-        let failure = install(&file, Output { json: false }).unwrap_err();
+        let failure = install(&file, None, Output { json: false }).unwrap_err();
         assert_eq!((failure.status, failure.name), (Status::Refused, "BadPackage"));
         assert!(failure.text.contains("a.cpk: magic at offset 0 is"), "{}", failure.text);
         assert_eq!(
-            install(&dir.path().join("b.cpk"), Output { json: false }).unwrap_err().status,
+            install(&dir.path().join("b.cpk"), None, Output { json: false }).unwrap_err().status,
             Status::Usage
         );
     }

@@ -20,13 +20,14 @@
 //!
 //! **Rule:** the trusted manifest is the stream that follows the JSON manifest directly, if there is one. It is
 //! also listed in the JSON manifest's package map. The original writes its JSON manifest last, so its packages
-//! have no trusted manifest.
+//! have no trusted manifest; [`legacy`] reads them.
 #![forbid(unsafe_code)]
 
 pub mod class_key;
 pub mod frame;
 pub mod image;
 pub mod json;
+pub mod legacy;
 pub mod package;
 pub mod request;
 #[cfg(feature = "seal")]

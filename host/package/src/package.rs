@@ -20,6 +20,7 @@ pub struct Package<'a> {
     /// The payload's stream, encrypted unless the JSON manifest says otherwise.
     pub payload: &'a [u8],
     trusted: Option<Trusted<'a>>,
+    frame: Frame<'a>,
 }
 
 /// The trusted manifest of a package, and what it says.
@@ -81,6 +82,16 @@ pub enum PackageError {
     /// The package has none, as those of the original.
     #[error("package has no trusted manifest")]
     NoTrustedManifest,
+    /// A package of the original says something that cannot be installed.
+    #[error("{what} is {found}, an install needs {expected}")]
+    Original {
+        /// What it says.
+        what: &'static str,
+        /// How it says it.
+        found: String,
+        /// What it should say.
+        expected: &'static str,
+    },
     /// A stream is not what the trusted manifest says.
     #[error("{what} is {found}, the trusted manifest says {expected}")]
     Mismatch {
@@ -112,10 +123,15 @@ impl<'a> Package<'a> {
         if let Some(trusted) = &trusted {
             check_agreement(&frame, &json, &trusted.manifest.manifest.terms)?;
         }
-        Ok(Self { json, payload, trusted })
+        Ok(Self { json, payload, trusted, frame })
     }
 
-    /// The trusted manifest, without which no device takes the package.
+    /// The stream that the JSON manifest names as `role`.
+    pub(crate) fn stream(&self, role: &'static str, index: usize) -> Result<&'a [u8], PackageError> {
+        stream_of(&self.frame, role, index)
+    }
+
+    /// The trusted manifest. Where there is none, only [`crate::legacy`] is left.
     pub fn trusted(&self) -> Result<&Trusted<'a>, PackageError> {
         self.trusted.as_ref().ok_or(PackageError::NoTrustedManifest)
     }

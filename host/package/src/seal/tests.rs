@@ -168,7 +168,7 @@ fn every_cut_and_disagreement_is_refused() {
 }
 
 #[test]
-fn original_package_is_read_but_has_nothing_for_the_device() {
+fn original_package_is_read_but_has_no_trusted_manifest() {
     let bytes = World::new().seal();
     let mut frame = Frame::read(&bytes).unwrap();
     frame.streams.pop();

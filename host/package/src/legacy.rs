@@ -1,0 +1,164 @@
+//! Packages of the original, which have no trusted manifest: what their JSON manifest says, as the TA asks for it.
+//!
+//! Nobody signed any of it. The TA takes such a package only where the owner's policy names its UUID, and then holds the
+//! image inside against every word.
+
+use trustbox_api::key::Name;
+use trustbox_api::limits::MAX_NAME;
+use trustbox_api::manifest::{NONCE_SIZE, TAG_SIZE};
+use trustbox_api::message::LegacyRequest;
+use trustbox_api::{Bytes, Uuid};
+
+use crate::class_key::parse_name;
+use crate::json::{Digest, Encryption, PayloadVersion};
+use crate::package::{Package, PackageError};
+
+const KEY_BITS: u32 = 256;
+const _: () = assert!(MAX_NAME == 64, "the text below says 64");
+
+/// The request for the TA.
+///
+/// `version` is that of the OP-TEE header inside, which nobody can see from outside. Without it the JSON manifest's is taken,
+/// which says it only if it has a major number alone: OP-TEE knows no others.
+///
+/// # Errors
+///
+/// [`PackageError::Original`] where the JSON manifest says something that the TA has no word for.
+pub fn request(package: &Package<'_>, version: Option<u32>) -> Result<LegacyRequest, PackageError> {
+    let manifest = &package.json;
+    let Encryption::AesGcm { key_name, key_strength, nonce, tag } = &manifest.payload.enc else {
+        return Err(other("encryption", "none", "aes-gcm"));
+    };
+    if *key_strength != KEY_BITS {
+        return Err(other("key strength", key_strength, "256"));
+    }
+    let Digest::Sha256 { data: digest } = manifest.payload.dig else {
+        return Err(other("digest", "none", "sha256"));
+    };
+    let uuid: Option<Uuid> = manifest.id.parse().ok();
+    let name = Name::from(&manifest.name).ok().filter(|name| !name.is_empty());
+    let size = u32::try_from(package.payload.len()).ok();
+    Ok(LegacyRequest {
+        uuid: uuid.ok_or_else(|| other("application id", &manifest.id, "a UUID"))?,
+        name: name.ok_or_else(|| other("name", &manifest.name, "1 to 64 bytes"))?,
+        version: version.map_or_else(|| single(&manifest.payload.ver), Ok)?,
+        size: size.ok_or_else(|| other("payload size", package.payload.len(), "less than 4 GiB"))?,
+        plaintext_sha256: stream(package, "digest", digest, "32 bytes")?,
+        nonce: stream::<NONCE_SIZE>(package, "nonce", *nonce, "12 bytes")?,
+        tag: stream::<TAG_SIZE>(package, "tag", *tag, "16 bytes")?,
+        class_key: parse_name(key_name)
+            .ok_or_else(|| other("class key", key_name, "NAME or NAME@VERSION"))?,
+    })
+}
+
+/// The one number of a version that has no more.
+fn single(version: &PayloadVersion) -> Result<u32, PackageError> {
+    let PayloadVersion { maj, min, rev, .. } = version;
+    match (min, rev) {
+        (0, 0) => Ok(*maj),
+        _ => Err(other("version", format_args!("{maj}.{min}.{rev}"), "one number, as OP-TEE has it")),
+    }
+}
+
+fn stream<const N: usize>(
+    package: &Package<'_>,
+    what: &'static str,
+    index: usize,
+    expected: &'static str,
+) -> Result<Bytes<N>, PackageError> {
+    let bytes = package.stream(what, index)?;
+    Bytes::from_slice(bytes).ok_or_else(|| other(what, format_args!("{} bytes", bytes.len()), expected))
+}
+
+fn other(what: &'static str, found: impl ToString, expected: &'static str) -> PackageError {
+    PackageError::Original { what, found: found.to_string(), expected }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::Frame;
+    use serde_json::{Value, json};
+
+    const UUID: &str = "5f0e6a52-7c0b-4a40-8d7e-0c1d6b3a9f21";
+
+    fn manifest() -> Value {
+        json!({
+            "cp-id": UUID, "cp-name": "meter", "cp-vendor": "v",
+            "payload": {
+                "data": 0, "target": {"arch": "aarch64", "os": "OP-TEE"},
+                "ver": {"maj": 7, "min": 0, "rev": 0, "date": "2026-11-21 09:11:47 UTC"},
+                "enc": {"aes-gcm": {"key_name": "class@2", "key_strength": 256, "nonce": 1, "tag": 2}},
+                "dig": {"sha256": {"data": 3}}, "sig": "none", "cert": "none",
+            },
+            "package": {"map": [0, 1, 2, 3, 4], "dig": "none", "sig": "none", "cert": "none"},
+        })
+    }
+
+    fn original(manifest: &Value, tag: &[u8]) -> Vec<u8> {
+        let json = manifest.to_string();
+        Frame { streams: vec![b"ciphertext", &[1; 12], tag, &[3; 32], json.as_bytes()], manifest: 4 }
+            .write()
+            .unwrap()
+    }
+
+    fn converted(bytes: &[u8], version: Option<u32>) -> Result<LegacyRequest, PackageError> {
+        request(&Package::read(bytes).unwrap(), version)
+    }
+
+    #[test]
+    fn every_field_comes_from_its_place() {
+        let found = converted(&original(&manifest(), &[2; 16]), None).unwrap();
+        let expected = LegacyRequest {
+            uuid: UUID.parse().unwrap(),
+            name: Name::from("meter").unwrap(),
+            version: 7,
+            size: 10,
+            plaintext_sha256: Bytes([3; 32]),
+            nonce: Bytes([1; 12]),
+            tag: Bytes([2; 16]),
+            class_key: parse_name("class@2").unwrap(),
+        };
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn version_is_given_or_a_single_number() {
+        let mut manifest = manifest();
+        manifest["payload"]["ver"]["rev"] = json!(3);
+        let bytes = original(&manifest, &[2; 16]);
+        let error = converted(&bytes, None).unwrap_err();
+        assert_eq!(error.to_string(), "version is 7.0.3, an install needs one number, as OP-TEE has it");
+        assert_eq!(converted(&bytes, Some(9)).unwrap().version, 9);
+    }
+
+    #[test]
+    fn what_the_ta_has_no_word_for_is_named() {
+        for (path, value, what) in [
+            ("/cp-id", json!("an-app"), "application id"),
+            ("/cp-name", json!(""), "name"),
+            ("/cp-name", json!("n".repeat(MAX_NAME + 1)), "name"),
+            ("/payload/enc", json!("none"), "encryption"),
+            ("/payload/enc/aes-gcm/key_strength", json!(128), "key strength"),
+            ("/payload/enc/aes-gcm/key_name", json!("class@0"), "class key"),
+            ("/payload/enc/aes-gcm/nonce", json!(2), "nonce"),
+            ("/payload/dig", json!("none"), "digest"),
+            ("/payload/dig/sha256/data", json!(0), "digest"),
+        ] {
+            let mut manifest = manifest();
+            *manifest.pointer_mut(path).unwrap() = value;
+            let error = converted(&original(&manifest, &[2; 16]), None).unwrap_err();
+            assert!(matches!(error, PackageError::Original { what: found, .. } if found == what), "{error}");
+        }
+        let error = converted(&original(&manifest(), &[2; 15]), None).unwrap_err();
+        assert_eq!(error.to_string(), "tag is 15 bytes, an install needs 16 bytes");
+    }
+
+    #[test]
+    fn a_stream_that_is_not_there_is_named() {
+        let mut manifest = manifest();
+        manifest["payload"]["enc"]["aes-gcm"]["tag"] = json!(9);
+        let error = converted(&original(&manifest, &[2; 16]), None).unwrap_err();
+        assert!(matches!(error, PackageError::NoSuchStream { role: "tag", stream: 9, .. }), "{error}");
+    }
+}
