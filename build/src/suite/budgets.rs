@@ -74,6 +74,7 @@ fn within(what: &str, found: usize, limit: usize) -> Result<()> {
 fn lines_under_unsafe(text: &str) -> usize {
     let (mut count, mut depth) = (0, 0_isize);
     for line in text.lines().map(code) {
+        let line = line.as_str();
         let starts = ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern"];
         let starts = starts.iter().any(|word| line.contains(word));
         if depth > 0 || starts {
@@ -84,9 +85,11 @@ fn lines_under_unsafe(text: &str) -> usize {
     count
 }
 
-/// A line without its comment.
-fn code(line: &str) -> &str {
-    line.split("//").next().unwrap_or_default()
+/// A line without its strings and its comment.
+fn code(line: &str) -> String {
+    let line = line.replace("\\\"", "").replace("'\"'", "");
+    let without_strings: String = line.split('"').step_by(2).collect();
+    without_strings.split("//").next().unwrap_or_default().to_owned()
 }
 
 fn braces(line: &str) -> isize {
@@ -117,6 +120,10 @@ mod tests {
         assert_eq!(
             lines_under_unsafe("// unsafe {\nunsafe fn a() {\n    unsafe {\n    }\n}\nfn b() {}\n"),
             4
+        );
+        assert_eq!(
+            lines_under_unsafe("let word = \"unsafe { \\\" {\";\nlet quote = '\"'; unsafe { b() } // {\n"),
+            1
         );
         assert_eq!(lines_under_unsafe("#![forbid(unsafe_code)]\nfn a() {}\n"), 0);
     }

@@ -13,6 +13,7 @@ use crate::device::{BootOptions, Device};
 use crate::guest::GuestKind;
 use crate::suite::{Case, Outcome, tap};
 use crate::ta::Enclave;
+use crate::tool::Tool;
 
 const PROGRAM: &str = "trustbox-test";
 /// Where the device has what the suite needs.
@@ -22,10 +23,12 @@ const PROBE: [&str; 3] = ["/tmp/probe-1.ta", "/tmp/probe-2.ta", "/tmp/probe-3.ta
 const C_ECHO: &str = "/tmp/c-echo.ta";
 /// The probe, as large as the board takes.
 const LARGEST: &str = "/tmp/largest.ta";
+/// A program that cancels a call.
+const CANCEL: &str = "/tmp/cancel";
 /// An older TrustBox TA, properly signed, as root in Linux might keep one.
 const IMPOSTOR: &str = "/tmp/impostor.ta";
 /// The suite's program with what it needs.
-pub(crate) const TEST_PROGRAM: [&str; 17] = [
+pub(crate) const TEST_PROGRAM: [&str; 19] = [
     PROGRAM,
     "--authority",
     AUTHORITY,
@@ -41,6 +44,8 @@ pub(crate) const TEST_PROGRAM: [&str; 17] = [
     C_ECHO,
     "--largest",
     LARGEST,
+    "--cancel",
+    CANCEL,
     "--impostor",
     IMPOSTOR,
 ];
@@ -68,8 +73,18 @@ pub(crate) fn prepared(builder: &Builder, options: &BootOptions) -> Result<Devic
     device.push(&builder.resign(probe, probe.version + 2)?, PROBE[2])?;
     device.push(&c_echo.signed, C_ECHO)?;
     device.push(&impostor, IMPOSTOR)?;
+    device.push(&cancel(builder)?, CANCEL)?;
     device.push(&largest(builder, probe)?, LARGEST)?;
     Ok(device)
+}
+
+/// Builds `tests/device/c/cancel.c`.
+fn cancel(builder: &Builder) -> Result<PathBuf> {
+    let program = builder.work("suite")?.join("cancel");
+    let options = ["-static", "-pthread", "-O1", "-Wall", "-Wextra", "-Werror", "-o"];
+    let gcc = Tool::new("aarch64-linux-gnu-gcc").args(options).arg(&program);
+    gcc.arg(builder.repo.root().join("tests/device/c/cancel.c")).run(&builder.log("cancel"))?;
+    Ok(program)
 }
 
 /// The probe in one more version, with zeros behind it up to the size that the board takes.

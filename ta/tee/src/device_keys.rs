@@ -18,12 +18,12 @@ const ATTESTATION_KEY: &[u8] = b"attestation-key";
 /// Creates the keys where they are missing. Not extractable from the start, and never overwritten.
 pub fn create() -> Result<(), Error> {
     create_one(DEVICE_KEY, || {
-        let mut key = allocate(TransientObjectType::RsaKeypair, DEVICE_KEY_BITS, UsageFlag::DECRYPT)?;
+        let key = allocate(TransientObjectType::RsaKeypair, DEVICE_KEY_BITS, UsageFlag::DECRYPT)?;
         key.generate_key(DEVICE_KEY_BITS, &[]).map_err(|_| Error::Internal)?;
         Ok(key)
     })?;
     create_one(ATTESTATION_KEY, || {
-        let mut key = allocate(TransientObjectType::EcdsaKeypair, 256, UsageFlag::SIGN)?;
+        let key = allocate(TransientObjectType::EcdsaKeypair, 256, UsageFlag::SIGN)?;
         let curve = AttributeValue::from_value(AttributeId::EccCurve, sys::TEE_ECC_CURVE_NIST_P256, 0);
         key.generate_key(256, &[curve.into()]).map_err(|_| Error::Internal)?;
         Ok(key)

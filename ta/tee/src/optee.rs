@@ -1,7 +1,6 @@
 //! The trait `Tee` on OP-TEE.
 
 use arrayvec::ArrayVec;
-use optee_utee_sys as sys;
 use trustbox_api::key::{PublicKey, Uuid};
 use trustbox_api::launch::Launch;
 use trustbox_api::{Bytes, Error, Secret};

@@ -81,6 +81,8 @@ pub struct Context<'a> {
     pub c_echo: Image,
     /// The probe in a version that is as large as the device takes.
     pub largest: Option<Image>,
+    /// A program that launches an enclave, calls a command of it, and cancels.
+    pub cancel: Option<PathBuf>,
     /// A properly signed image under the UUID of the TrustBox TA.
     pub impostor: Option<PathBuf>,
     /// How thorough the cases are, as xtest has it: 0 for samples, [`EXHAUSTIVE`] for everything.
@@ -115,6 +117,7 @@ impl<'a> Context<'a> {
             probe,
             c_echo,
             largest: None,
+            cancel: None,
             impostor: None,
             level: 0,
             sequence,
@@ -258,7 +261,7 @@ impl<'a> Context<'a> {
 
     /// A key bundle of the suite's releaser.
     pub fn bundle(&self, challenge: &ChallengeReply, key: &KeyRef, wrapped: &[u8]) -> Vec<u8> {
-        let body = KeyBundle { nonce: challenge.nonce, key: key.clone(), wrapped };
+        let body = KeyBundle { nonce: challenge.nonce, key: *key, wrapped };
         forge::statement(&self.bundle_header(challenge.device_id, key), &body, &self.parties.releaser)
     }
 

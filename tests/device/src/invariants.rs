@@ -55,6 +55,7 @@ pub const HOST_TESTS: &[HostTest] = &[
     host(POWER_CUT, "reinstall", &["INV-6"]),
     host(POWER_CUT, "uninstall", &["INV-6"]),
     host(POWER_CUT, "a_launch_settles_an_interrupted_install", &["INV-6"]),
+    host(POWER_CUT, "an_interrupted_install_raises_the_floor_first", &["INV-5", "INV-6"]),
     host(POWER_CUT, "a_lost_owner_leaves_no_keys", &["INV-1", "INV-7"]),
     host(POWER_CUT, "a_lost_key_is_not_replaced", &["INV-10"]),
     host(POWER_CUT, "slots_come_back", &["INV-11"]),

@@ -35,6 +35,9 @@ struct Args {
     /// A properly signed image under the UUID of the TrustBox TA, which must never run
     #[arg(long)]
     impostor: Option<PathBuf>,
+    /// The program `cancel` of tests/device/c
+    #[arg(long)]
+    cancel: Option<PathBuf>,
     /// The probe in a fourth version, padded to the size that `info` calls the largest
     #[arg(long)]
     largest: Option<PathBuf>,
@@ -81,6 +84,7 @@ fn run(args: &Args, selected: &[&trustbox_test::case::Case]) -> Result<bool, Str
     let now = SystemTime::UNIX_EPOCH.elapsed().map_err(|error| error.to_string())?;
     let mut context = Context::new(&target, &parties, images, now.as_millis() as u64);
     context.level = args.level;
+    context.cancel = args.cancel.clone();
     context.impostor = args.impostor.clone();
     context.largest = args.largest.as_ref().map(image).transpose()?;
     if args.bench {

@@ -1,5 +1,6 @@
 //! 42xx: what enclaves may ask of the TA, and what nobody may ask of an enclave; the probe of `tests/enclaves` asks.
 
+use std::process::Command as Process;
 use std::time::Instant;
 use std::{fs, thread};
 
@@ -63,6 +64,12 @@ pub const CASES: &[Case] = &[
         name: "an enclave that asks stops at its time limit",
         invariants: &["INV-11"],
         run: time_limit,
+    },
+    Case {
+        id: 4215,
+        name: "an enclave that asks stops when its client cancels",
+        invariants: &["INV-11"],
+        run: cancelled,
     },
     Case { id: 4211, name: "two enclaves run at once", invariants: &["INV-11"], run: two_at_once },
     Case {
@@ -275,6 +282,19 @@ fn time_limit(context: &mut Context<'_>) -> Result<(), Stop> {
     check!(answer.starts_with(b"stopped after "), "{:?}", String::from_utf8_lossy(&answer));
     check!(took.as_secs() < 30, "it took {took:?}");
     text(link.as_mut(), IDENTITY, "")?;
+    Ok(())
+}
+
+fn cancelled(context: &mut Context<'_>) -> Result<(), Stop> {
+    probing(context)?;
+    let program = context.cancel.clone().ok_or(Stop::Skipped("no program that cancels"))?;
+    let uuid = context.probe[1].uuid.to_string();
+    let output = Process::new(program).args([&uuid, &SPIN.to_string()]).output()?;
+    let answer = String::from_utf8_lossy(&output.stdout);
+    check!(output.status.success(), "{}: {answer}", output.status);
+    let milliseconds = answer.strip_prefix("stopped after ").and_then(|rest| rest.strip_suffix(" ms"));
+    let milliseconds: u64 = milliseconds.ok_or_else(|| Stop::Failed(answer.to_string()))?.parse()?;
+    check!((500..30_000).contains(&milliseconds), "it stopped after {milliseconds} ms");
     Ok(())
 }
 
