@@ -164,7 +164,7 @@ impl Tee for FakeTee {
     fn now(&mut self) -> Result<Moment, Error> {
         let world = self.device.get();
         let boot = Sha256::digest(world.boots.to_le_bytes());
-        let boot = Bytes::from_slice(&boot[..16]).ok_or(Error::Internal)?;
+        let boot = boot.get(..16).and_then(Bytes::from_slice).ok_or(Error::Internal)?;
         Ok(Moment { boot, uptime: 1, changes: world.changes })
     }
 
@@ -275,10 +275,10 @@ impl Tee for FakeTee {
     fn held(&mut self, uuid: &Uuid) -> Result<Option<Held>, Error> {
         let world = self.device.get();
         let Some(image) = world.tadb.get(uuid) else { return Ok(None) };
-        let contents = contents(image).ok_or(Error::Internal)?;
-        let version = image.get(contents - 4..contents).and_then(|bytes| bytes.try_into().ok());
-        let version = version.map(u32::from_le_bytes).ok_or(Error::Internal)?;
-        let contents = Bytes(Sha256::digest(&image[contents..]).into());
+        let (header, contents) =
+            contents(image).and_then(|at| image.split_at_checked(at)).ok_or(Error::Internal)?;
+        let version = *header.last_chunk().ok_or(Error::Internal)?;
+        let (version, contents) = (u32::from_le_bytes(version), Bytes(Sha256::digest(contents).into()));
         Ok(Some(Held { version, contents }))
     }
 

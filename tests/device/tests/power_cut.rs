@@ -18,8 +18,11 @@ use trustbox_test::forge::{self, public, stranger, unsigned_image};
 /// Storage operations that any one command may need at most.
 const ENOUGH: usize = 20;
 
+/// Command, request, and data beside it.
+type Request = (Command, Vec<u8>, Vec<u8>);
+
 /// Prepares a device and returns the requests of the command, in order.
-type Prepare = fn(&mut Context<'_>) -> Result<Vec<(Command, Vec<u8>, Vec<u8>)>, Stop>;
+type Prepare = fn(&mut Context<'_>) -> Result<Vec<Request>, Stop>;
 
 /// Everything that shows of a device, and what OP-TEE holds.
 #[derive(PartialEq, Debug)]
@@ -33,7 +36,7 @@ fn view(target: &Fake, context: &Context<'_>) -> View {
     View(info, list, world.tadb.iter().map(|(uuid, image)| (*uuid, image.clone())).collect(), world.keys)
 }
 
-fn run(context: &Context<'_>, requests: &[(Command, Vec<u8>, Vec<u8>)]) -> Result<(), Stop> {
+fn run(context: &Context<'_>, requests: &[Request]) -> Result<(), Stop> {
     let mut link = context.connect()?;
     for (command, request, data) in requests {
         let data = (!data.is_empty()).then_some(data.as_slice());
@@ -78,11 +81,11 @@ fn cut_everywhere(prepare: Prepare) {
     panic!("the command needs more than {ENOUGH} storage operations");
 }
 
-fn plain(command: Command, request: Vec<u8>) -> Result<Vec<(Command, Vec<u8>, Vec<u8>)>, Stop> {
+fn plain(command: Command, request: Vec<u8>) -> Result<Vec<Request>, Stop> {
     Ok(vec![(command, request, vec![])])
 }
 
-fn installing(context: &mut Context<'_>, image: &Image) -> Result<Vec<(Command, Vec<u8>, Vec<u8>)>, Stop> {
+fn installing(context: &mut Context<'_>, image: &Image) -> Result<Vec<Request>, Stop> {
     let (manifest, ciphertext) = context.package(image);
     let chunk = encode(&trustbox_api::message::InstallChunkRequest { offset: 0 });
     Ok(vec![
