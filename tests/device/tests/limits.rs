@@ -82,7 +82,8 @@ fn releasers() {
 fn revocations() {
     let (target, parties) = blank();
     let mut context = with_revoker(&target, &parties);
-    let limits: [(usize, fn(u8) -> Revoked); 3] = [
+    type Item = fn(u8) -> Revoked;
+    let limits: [(usize, Item); 3] = [
         (MAX_REVOKED_KEYS, |number| Revoked::Key(Bytes([number; 32]))),
         (MAX_REVOKED_ENCLAVES, |number| Revoked::Enclave { uuid: numbered(number), floor: 1 }),
         (MAX_REVOKED_CLASS_KEYS, |number| Revoked::ClassKey {
