@@ -36,6 +36,7 @@ pub struct HostTest {
 }
 
 const POWER_CUT: &str = "tests/device/tests/power_cut.rs";
+const STATEMENTS: &str = "tests/device/tests/statements.rs";
 const CALLBACKS: &str = "tests/device/tests/callbacks.rs";
 const COMMAND: &str = "ta/api/src/command.rs";
 const ERROR: &str = "ta/api/src/error.rs";
@@ -59,6 +60,14 @@ pub const HOST_TESTS: &[HostTest] = &[
     host(POWER_CUT, "a_lost_owner_leaves_no_keys", &["INV-1", "INV-7"]),
     host(POWER_CUT, "a_lost_key_is_not_replaced", &["INV-10"]),
     host(POWER_CUT, "slots_come_back", &["INV-11"]),
+    host(STATEMENTS, "signed_by_the_wrong_role", &["INV-3", "INV-7"]),
+    host(STATEMENTS, "for_another_root", &["INV-3"]),
+    host(STATEMENTS, "for_another_audience", &["INV-3", "INV-7"]),
+    host(STATEMENTS, "of_another_kind_or_format", &["INV-3"]),
+    host(STATEMENTS, "replayed", &["INV-5", "INV-7"]),
+    host(STATEMENTS, "cut_anywhere_or_longer", &["INV-10"]),
+    host(STATEMENTS, "flooded_with_forgeries", &["INV-3", "INV-10"]),
+    host(STATEMENTS, "naming_a_reserved_uuid", &["INV-3"]),
     host(CALLBACKS, "enclaves_may_use_their_commands_only", &["INV-9"]),
     host(CALLBACKS, "a_ticket_is_good_for_its_enclave_only_and_as_it_came", &["INV-9"]),
     host(CALLBACKS, "a_ticket_of_another_device_is_worth_nothing", &["INV-9"]),
