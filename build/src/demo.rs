@@ -4,6 +4,7 @@
 //! package libraries behind `trustbox-keys` and `tb pack` on this host. Each step checks what it
 //! shows, so the last line is earned.
 
+mod attestation;
 mod direct_open;
 mod later;
 mod talk;
@@ -12,9 +13,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use trustbox_api::Error;
+use sha2::{Digest, Sha256};
 use trustbox_api::key::{DeviceId, KeyName, KeyRef, Name};
 use trustbox_api::message::Version;
+use trustbox_api::{Bytes, Error};
 use trustbox_keys::issue::{self, Asking};
 use trustbox_keys::{DevKeys, dev};
 use trustbox_package::request::Request;
@@ -103,14 +105,20 @@ impl Demo {
     fn show(&self) -> Result<()> {
         let mut device = self.boot()?;
         let known = self.provision(&mut device)?;
+        say("attestation, over a nonce made here, before any key is released:");
+        let measured = self.attest(&mut device, &known, false, None)?;
         let package = self.pack()?;
-        self.release_key(&mut device)?;
+        self.release_key(&mut device, &known)?;
         self.install(&mut device, &package)?;
         self.meter(&mut device)?;
         device.power_off()?;
         say("power off, power on: the same storage");
         let mut device = self.boot()?;
         self.still_there(&mut device, &known)?;
+        say(
+            "attestation again: OP-TEE and the TrustBox TA measure the same in this boot, and the meter is listed",
+        );
+        self.attest(&mut device, &known, true, Some(measured))?;
         self.refusals(&mut device, &package)?;
         direct_open::show(&mut device, &self.direct_open, &self.meter.uuid)?;
         self.upgrade(&mut device, &package)?;
@@ -194,11 +202,13 @@ impl Demo {
     }
 
     /// Wraps the class key for exactly this device.
-    fn release_key(&self, device: &mut Device) -> Result<()> {
+    fn release_key(&self, device: &mut Device, known: &Known) -> Result<()> {
         let request = request(device, &["key", "import", "--request", "-"])?;
         let Request::KeyImport { device_id, nonce, device_key } = request else {
             bail!("the device asks for something else than a class key");
         };
+        let id: Bytes<32> = Bytes(Sha256::digest(&device_key).into());
+        ensure!(id.to_string() == known.device_key, "the device asks with key {id}, which it did not attest");
         let key = key_ref(CLASS)?;
         let value = self.keys.class_keys.require(&key)?;
         let root = public_key(self.keys.owner_root.verifying_key()).id();

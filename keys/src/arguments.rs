@@ -11,6 +11,8 @@ use trustbox_api::{DeviceId, Uuid};
 use trustbox_keys::class_keys::parse_key_ref;
 use trustbox_package::request::parse_hex;
 
+use crate::verify::Verify;
+
 /// Keys of a TrustBox fleet: statements for devices, and class keys wrapped for one device.
 #[derive(Parser)]
 #[command(name = "trustbox-keys", version, arg_required_else_help = true)]
@@ -43,6 +45,8 @@ pub(crate) enum Command {
     Revoke(Revoke),
     /// Answer a key-import request: wrap a class key for the device
     Release(Release),
+    /// Verify a device's attestation token
+    Verify(Verify),
     /// Describe a statement file
     Show {
         /// The statement

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod verify;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -52,6 +53,7 @@ fn run(command: Command) -> Result<()> {
         Command::Policy(args) => policy(&args),
         Command::Revoke(args) => revoke(&args),
         Command::Release(args) => release(&args),
+        Command::Verify(args) => args.run(),
         Command::Show { file, json } => show_file(&file, json),
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! | variable | holds |
 //! | --- | --- |
+//! | `TRUSTBOX_BOARD` | name of the board |
 //! | `TRUSTBOX_HUK` | `unique`, `test-key` or `stub` |
 //! | `TRUSTBOX_PROFILE` | `dev` or `production` |
 //! | `TRUSTBOX_MAX_IMAGE` | bytes of the largest enclave image that the board has secure memory for |
@@ -34,9 +35,10 @@ fn facts() -> Result<String, String> {
     let max_image = variable("TRUSTBOX_MAX_IMAGE")?;
     let max_image: u32 =
         max_image.parse().map_err(|_| format!("TRUSTBOX_MAX_IMAGE is '{max_image}', not a number"))?;
+    let board = variable("TRUSTBOX_BOARD")?;
     let authority = authority()?;
     Ok(format!(
-        "const HUK: Huk = Huk::{huk};\nconst PROFILE: Profile = Profile::{profile};\n\
+        "const BOARD: &str = {board:?};\nconst HUK: Huk = Huk::{huk};\nconst PROFILE: Profile = Profile::{profile};\n\
          const MAX_IMAGE: u32 = {max_image};\nconst PROVISIONING_AUTHORITY: KeyId = Bytes({authority:?});\n"
     ))
 }

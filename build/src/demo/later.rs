@@ -120,7 +120,7 @@ fn matches(entry: &Value, wanted: &Value) -> bool {
 }
 
 /// Base64 in one line, as JSON has it, is PEM without its frame.
-fn from_base64(text: &str) -> Result<Vec<u8>> {
+pub(super) fn from_base64(text: &str) -> Result<Vec<u8>> {
     let lines: Vec<&str> =
         (0..text.len()).step_by(64).filter_map(|at| text.get(at..text.len().min(at + 64))).collect();
     let pem = format!("-----BEGIN EVIDENCE-----\n{}\n-----END EVIDENCE-----\n", lines.join("\n"));

@@ -1,7 +1,7 @@
 //! The suites that run on the emulated device: ours, and OP-TEE's own as proof that the device is a real one.
 
 use std::fs::{self, File};
-use std::io::sink;
+use std::io::{self, Write, sink};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use crate::guest::GuestKind;
 use crate::suite::{Case, Outcome, tap};
 use crate::ta::Enclave;
 use crate::tool::Tool;
+use crate::ui;
 
 const PROGRAM: &str = "trustbox-test";
 /// Where the device has what the suite needs.
@@ -104,17 +105,45 @@ pub(crate) fn suite(builder: &Builder, numbers: &[String], level: u32) -> Result
     let mut argv = TEST_PROGRAM.to_vec();
     argv.extend(["--level", &level, "--junit", "/mnt/share/junit.xml"]);
     argv.extend(numbers.iter().map(String::as_str));
-    let output = device.exec(&argv)?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let mut cases = tap::parse("device", &text);
+    let (mut log, mut stderr) = (LiveLog::default(), Vec::new());
+    let ended = device.exec_to(&argv, &mut log, &mut stderr);
+    let mut cases = tap::parse("device", &String::from_utf8_lossy(&log.0));
     let any_failed = cases.iter().any(|case| matches!(case.outcome, Outcome::Failed(_)));
-    if output.status != 0 && !any_failed {
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        let what = format!("{PROGRAM} ended with status {}\n{}", output.status, stderr.trim());
-        cases.push(Case::new("device", PROGRAM, Outcome::Failed(what)));
+    match ended {
+        // What came until then counts; the log that is cut short is a failure of its own.
+        Err(error) => cases.push(Case::of("device", PROGRAM, Err(error))),
+        Ok(status) => {
+            if status != 0 && !any_failed {
+                let stderr = String::from_utf8_lossy(&stderr);
+                let what = format!("{PROGRAM} ended with status {status}\n{}", stderr.trim());
+                cases.push(Case::new("device", PROGRAM, Outcome::Failed(what)));
+            }
+            device.power_off()?;
+        }
     }
-    device.power_off()?;
     Ok(cases)
+}
+
+/// A log that shows each result as it comes, since the suite takes minutes.
+#[derive(Default)]
+struct LiveLog(Vec<u8>);
+
+impl Write for LiveLog {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let begun = self.0.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        self.0.extend_from_slice(bytes);
+        let end = self.0.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        for line in String::from_utf8_lossy(self.0.get(begun..end).unwrap_or_default()).lines() {
+            if line.starts_with("ok ") || line.starts_with("not ok ") {
+                ui::line(line);
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Shows the cases of our device suite.

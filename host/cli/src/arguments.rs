@@ -8,6 +8,7 @@ use trustbox_api::Uuid;
 use trustbox_api::key::KeyRef;
 use trustbox_api::message::Nonce;
 
+use crate::attest::{self, TokenNonce};
 use crate::enclave::{parse_hex_bytes, parse_number, parse_time};
 use crate::key::parse_version;
 use crate::nonce;
@@ -44,7 +45,9 @@ pub(crate) enum Command {
     Decommission(ConfirmedAnswer),
     /// Print a certification request (PKCS#10) for the attestation key; it also names the device key
     Csr(Csr),
-    /// The device key, and the class keys released to it
+    /// Print an attestation token: what the device is and runs, signed over a verifier's nonce
+    Attest(Attest),
+    /// The keys of the device, and the class keys released to it
     #[command(subcommand)]
     Key(Key),
     /// Install or upgrade an enclave
@@ -126,6 +129,22 @@ pub(crate) struct Csr {
 }
 
 #[derive(Args)]
+pub(crate) struct Attest {
+    /// The verifier's nonce: 64, 96 or 128 hexadecimal digits
+    #[arg(long, value_name = "HEX", value_parser = attest::parse_nonce)]
+    pub(crate) nonce: TokenNonce,
+    /// Write the token to FILE
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Show the claims instead; nobody has verified them
+    #[arg(long, conflicts_with_all = ["out", "edn"])]
+    pub(crate) pretty: bool,
+    /// Show the claims in diagnostic notation (RFC 8949, section 8)
+    #[arg(long, conflicts_with = "out")]
+    pub(crate) edn: bool,
+}
+
+#[derive(Args)]
 pub(crate) struct Uninstall {
     /// The enclave
     pub(crate) uuid: Uuid,
@@ -165,6 +184,9 @@ pub(crate) enum Channel {
 pub(crate) enum Key {
     /// Print the public half of the device key, a SubjectPublicKeyInfo
     Export {
+        /// That of the attestation key instead
+        #[arg(long)]
+        attestation: bool,
         /// Encoding
         #[arg(long, value_enum, default_value_t = Encoding::Pem)]
         format: Encoding,

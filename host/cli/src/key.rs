@@ -6,11 +6,11 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use trustbox_api::Bytes;
 use trustbox_api::key::KeyRef;
 use trustbox_api::message::{InfoReply, Purpose};
 use trustbox_api::statement::Kind;
-use trustbox_client::TrustBox;
+use trustbox_api::{Bytes, Error as Refused, PublicKey};
+use trustbox_client::{Error, TrustBox};
 use trustbox_package::Request;
 use trustbox_package::class_key::parse_name;
 
@@ -22,7 +22,8 @@ use crate::statement::{self, Statement};
 
 pub(crate) fn run(command: &Key, output: Output) -> Result<(), Failure> {
     match command {
-        Key::Export { format } => export(*format, output),
+        Key::Export { attestation: false, format } => export(*format, output),
+        Key::Export { attestation: true, format } => export_attestation(*format, output),
         Key::Import { request: Some(file), .. } => write_request(file, output),
         Key::Import { bundle: Some(file), .. } => import(file, output),
         Key::Import { .. } => {
@@ -40,6 +41,22 @@ fn export(format: Encoding, output: Output) -> Result<(), Failure> {
         Encoding::Der if !output.json => output.bytes(&key),
         _ => output.result(&export_json(&key), &pem("PUBLIC KEY", &key)),
     }
+}
+
+fn export_attestation(format: Encoding, output: Output) -> Result<(), Failure> {
+    let info = TrustBox::open().and_then(|mut trustbox| trustbox.info());
+    let info = info.map_err(|error| Failure::call("key export", "attestation key", &error))?;
+    let none = || Failure::call("key export", "attestation key", &Error::Refused(Refused::WrongLifecycle));
+    let key = info.attestation_key.ok_or_else(none)?;
+    match format {
+        Encoding::Der if !output.json => output.bytes(&key.spki()),
+        _ => output.result(&attestation_json(&key), &pem("PUBLIC KEY", &key.spki())),
+    }
+}
+
+fn attestation_json(key: &PublicKey) -> Value {
+    let id = key.id().to_string();
+    json!({"attestation_key": BASE64_STANDARD.encode(key.spki()), "attestation_key_sha256": id})
 }
 
 fn export_json(key: &[u8]) -> Value {

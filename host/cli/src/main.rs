@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod attest;
 mod csr;
 mod enclave;
 mod failure;
@@ -50,6 +51,7 @@ fn run(command: Command, output: Output) -> Result<ExitCode, Failure> {
         Command::RotateRoot(args) => ROTATE_ROOT.run(&args.answer, args.yes, output)?,
         Command::Decommission(args) => DECOMMISSION.run(&args.answer, args.yes, output)?,
         Command::Csr(args) => csr::run(&args, output)?,
+        Command::Attest(args) => attest::run(&args, output)?,
         Command::Key(command) => key::run(&command, output)?,
         Command::Install { file, version } => package::install(&file, version, output)?,
         Command::Uninstall(args) => package::uninstall(&args, output)?,

@@ -25,8 +25,8 @@ mod session;
 use trustbox_api::key::KeyRef;
 use trustbox_api::log::{Channel, LogReply};
 use trustbox_api::message::{
-    ChallengeReply, ChallengeRequest, CsrRequest, DestroyKeyRequest, InfoReply, InstallReply, LegacyRequest,
-    ListReply, LogHeadRequest, LogRequest, Nonce, OpenRequest, Purpose, UninstallRequest,
+    AttestRequest, ChallengeReply, ChallengeRequest, CsrRequest, DestroyKeyRequest, InfoReply, InstallReply,
+    LegacyRequest, ListReply, LogHeadRequest, LogRequest, Nonce, OpenRequest, Purpose, UninstallRequest,
 };
 use trustbox_api::{Command, Uuid};
 use trustbox_package::Package;
@@ -106,6 +106,12 @@ impl TrustBox {
     /// A certification request for the attestation key, which also names the device key and `nonce`: DER PKCS#10 (RFC 2986).
     pub fn csr(&mut self, nonce: Nonce) -> Result<Vec<u8>> {
         self.session.call(Command::Csr, &encoded(&CsrRequest { nonce })?)
+    }
+
+    /// An attestation token over a verifier's nonce of 32, 48 or 64 bytes: see `trustbox_api::token`.
+    pub fn attest(&mut self, nonce: &[u8]) -> Result<Vec<u8>> {
+        let nonce = nonce.try_into().map_err(|_| Error::Refused(trustbox_api::Error::BadMessage))?;
+        self.session.call(Command::Attest, &encoded(&AttestRequest { nonce })?)
     }
 
     /// Stores a class key: a statement of kind `KeyBundle`.

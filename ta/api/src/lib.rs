@@ -4,7 +4,7 @@
 //! here: command numbers and what each may do when ([`command`]), request and reply messages
 //! ([`message`]), signed statements ([`statement`]), package manifests ([`manifest`]), what an
 //! enclave is handed at launch ([`launch`]), the activity log ([`log`]), what the device signs
-//! ([`evidence`]), numbered errors ([`error`]) and fixed limits
+//! ([`evidence`], [`token`]), numbered errors ([`error`]) and fixed limits
 //! ([`limits`]). The dispatcher, the client library, the tools and the tests all derive from it.
 //!
 //! Messages are encoded with postcard 1.x. Nothing here allocates.
@@ -25,6 +25,7 @@ pub mod log;
 pub mod manifest;
 pub mod message;
 pub mod statement;
+pub mod token;
 pub mod wire;
 
 pub use bytes::{Bytes, Secret};

@@ -64,6 +64,8 @@ limits! {
     MAX_COUNTERS: usize = 4;
     /// Bytes of an enclave's own data in a report.
     MAX_REPORT_DATA: usize = 64;
+    /// Bytes of the nonce of an attestation token.
+    MAX_TOKEN_NONCE: usize = 64;
     /// Bytes of an enclave's note in the log.
     MAX_NOTE: usize = 64;
     /// Bytes of the label of an enclave's key.

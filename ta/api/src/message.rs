@@ -8,7 +8,7 @@ use crate::command::Lifecycle;
 use crate::evidence::ReportData;
 use crate::key::{DeviceId, KeyId, KeyRef, Name, PublicKey, Uuid};
 use crate::launch::Ticket;
-use crate::limits::{MAX_CLASS_KEYS, MAX_ENCLAVES, MAX_LABEL};
+use crate::limits::{MAX_CLASS_KEYS, MAX_ENCLAVES, MAX_LABEL, MAX_TOKEN_NONCE};
 use crate::log::{Channel, Note};
 use crate::manifest::{NONCE_SIZE, TAG_SIZE};
 use crate::statement::Policy;
@@ -217,6 +217,13 @@ pub struct LogHeadRequest {
 pub struct CsrRequest {
     /// Ends up in the request, so that an old one is recognised.
     pub nonce: Nonce,
+}
+
+/// Request of `Attest`; the reply is the token, a COSE_Sign1: see [`crate::token`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AttestRequest {
+    /// The verifier's nonce: 32, 48 or 64 bytes.
+    pub nonce: ArrayVec<u8, MAX_TOKEN_NONCE>,
 }
 
 /// Request of `EnclaveReport`; the reply is [`crate::evidence::SignedEvidence`].

@@ -9,7 +9,7 @@
 //! - `class_keys`: import of class keys
 //! - `install`: from ciphertext to an installed enclave; `settle`: as one change of two stores
 //! - `enclaves`: what is installed, launch, removal; `ticket`, `callbacks`: what a launched enclave may ask
-//! - `log`: the activity log; `evidence`: what the attestation key signs; `csr`: what the factory certifies
+//! - `log`: the activity log; `evidence`, `token`: what the attestation key signs; `csr`: what the factory certifies
 //! - `records`, `revocations`: what is stored, and how it changes
 //!
 //! The way into each command is never inlined: together their frames would be more than the stack of a TA.
@@ -49,6 +49,7 @@ mod settle;
 mod spki;
 mod tee;
 mod ticket;
+mod token;
 
 pub use session::Session;
 pub use tee::{DevicePublicKey, Held, Moment, Platform, Record, Slot, Tee, Untrusted};

@@ -15,7 +15,9 @@ use trustbox_api::{Error, wire};
 use crate::install::{self, Install};
 use crate::records::{DeviceRecord, exclusively, load};
 use crate::tee::{Slot, Tee, Untrusted};
-use crate::{callbacks, class_keys, csr, delegation, enclaves, evidence, info, log, ownership, ticket};
+use crate::{
+    callbacks, class_keys, csr, delegation, enclaves, evidence, info, log, ownership, ticket, token,
+};
 
 /// Different refusals of one session that are counted.
 const MAX_REFUSALS: usize = 8;
@@ -215,6 +217,7 @@ impl<T: Tee> Session<T> {
                 let head = log::head(tee, wire::decode(request)?)?;
                 evidence::sign(tee, &Evidence::LogHead(head), reply)
             }
+            Command::Attest => token::attest(tee, device, &wire::decode(request)?, reply),
             Command::EnclaveReport => {
                 let report = callbacks::report(tee, device, wire::decode(request)?)?;
                 evidence::sign(tee, &report, reply)

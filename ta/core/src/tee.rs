@@ -28,6 +28,8 @@ pub struct Platform {
     pub provisioning_authority: KeyId,
     /// Bytes of the largest image that there is secure memory for.
     pub max_image: u32,
+    /// Name of the board.
+    pub board: &'static str,
 }
 
 /// When it is, as far as the TEE knows without asking anybody.
@@ -116,6 +118,8 @@ pub trait Tee {
     fn derive(&mut self, purpose: &[u8]) -> Result<Secret<32>, Error>;
     /// The trusted application that calls; `None` where the normal world does.
     fn caller(&mut self) -> Result<Option<Uuid>, Error>;
+    /// SHA-256 of code and constants of OP-TEE's core and of this TA, as they are in memory.
+    fn measure(&mut self) -> Result<(Bytes<32>, Bytes<32>), Error>;
     /// When it is.
     fn now(&mut self) -> Result<Moment, Error>;
     /// Fills `out` from the hardware random generator.

@@ -26,6 +26,8 @@ mod footprint;
 pub mod identity;
 pub mod mapping;
 #[cfg(feature = "trusted-application")]
+mod measurement;
+#[cfg(feature = "trusted-application")]
 mod operation;
 #[cfg(feature = "trusted-application")]
 mod optee;

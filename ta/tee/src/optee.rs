@@ -10,7 +10,7 @@ use crate::enclave::Enclave;
 use crate::mapping::Mapping;
 use crate::parameters::Claim;
 use crate::storage::Lock;
-use crate::{device_keys, identity, operation, platform, random, secstor, storage};
+use crate::{device_keys, identity, measurement, operation, platform, random, secstor, storage};
 
 /// OP-TEE, as one session uses it.
 #[derive(Default)]
@@ -33,6 +33,10 @@ impl Tee for OpTee {
 
     fn caller(&mut self) -> Result<Option<Uuid>, Error> {
         identity::calling_application()
+    }
+
+    fn measure(&mut self) -> Result<(Bytes<32>, Bytes<32>), Error> {
+        measurement::measure()
     }
 
     fn now(&mut self) -> Result<Moment, Error> {

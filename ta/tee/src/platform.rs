@@ -27,6 +27,7 @@ pub fn platform() -> Platform {
         profile: PROFILE,
         optee_version: optee_version(),
         ta_version: version(env!("CARGO_PKG_VERSION").as_bytes()),
+        board: BOARD,
         provisioning_authority: PROVISIONING_AUTHORITY,
         max_image: MAX_IMAGE,
     }

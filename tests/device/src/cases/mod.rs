@@ -1,5 +1,6 @@
 //! All cases, in the order they run.
 
+mod attestation;
 mod authority;
 mod class_keys;
 mod core;
@@ -31,6 +32,7 @@ pub fn all() -> Vec<&'static Case> {
         enclaves::CASES,
         probe::CASES,
         revocation::CASES,
+        attestation::CASES,
         log::CASES,
         storage::CASES,
         limits::CASES,
