@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::device::TimedOut;
-use crate::{bench, demo, doctor, firmware, lock_update, pack, qemu_command, suite, ta, ui};
+use crate::{bench, demo, doctor, firmware, fuzz, lock_update, pack, qemu_command, suite, ta, ui};
 
 /// Exit status of a command that took too long, as coreutils' timeout has it.
 const TIMED_OUT: u8 = 124;
@@ -36,6 +36,8 @@ enum Task {
     Demo(demo::Args),
     /// Every test
     Test(suite::Args),
+    /// Inputs under which something does not hold
+    Fuzz(fuzz::Args),
     /// Figures, taken on a device whose time counts instructions
     Bench(bench::Args),
     /// The pinned Debian packages
@@ -70,6 +72,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Pack(args) => pack::run(args)?,
         Task::Demo(args) => demo::run(&args)?,
         Task::Test(args) => return suite::run(&args),
+        Task::Fuzz(args) => return fuzz::run(&args),
         Task::Bench(args) => return bench::run(&args),
         Task::Lock(args) => lock_update::run(&args)?,
         Task::Clean => clean()?,
@@ -85,7 +88,7 @@ fn run(task: Task) -> Result<ExitCode> {
 
 fn clean() -> Result<()> {
     let repo = crate::builder::Repo::find()?;
-    for name in ["target/tb", "target/ta", "target/device"] {
+    for name in ["target/tb", "target/ta", "target/device", "target/fuzz"] {
         let folder = repo.root().join(name);
         if folder.exists() {
             std::fs::remove_dir_all(&folder)?;

@@ -23,12 +23,15 @@ pub(crate) struct Args {
     /// Board to build for
     #[arg(long, value_name = "BOARD", default_value = crate::board::DEFAULT)]
     platform: String,
+    /// The firmware that figures are compared with: OP-TEE as Debian has it, without the TrustBox TA
+    #[arg(long)]
+    reference: bool,
 }
 
 /// Runs `tb firmware`.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let builder = Builder::open(&args.platform)?;
-    let firmware = builder.firmware(false)?;
+    let firmware = if args.reference { builder.reference_firmware()? } else { builder.firmware(false)? };
     println!("{}", firmware.join("firmware.bios").display());
     Ok(())
 }
@@ -41,6 +44,18 @@ impl Builder {
         let optee = self.optee(debug, &ta)?;
         let u_boot = self.u_boot()?;
         self.trusted_firmware(&optee, &u_boot)
+    }
+
+    /// Firmware with OP-TEE as Debian has it, neither patched nor with the TrustBox TA: what figures are compared with.
+    pub(crate) fn reference_firmware(&self) -> Result<PathBuf> {
+        let source = self.source_of_debian("optee-os")?;
+        let tree = self.optee_key(&source, false)?;
+        let optee = self.cached("optee-os-reference", &tree, |dirs| {
+            let work = self.work(&format!("optee-{tree}"))?;
+            self.optee_make(&source, &work, false)?.run(&dirs.log)?;
+            copy_images(&work, &dirs.out)
+        })?;
+        self.trusted_firmware(&optee, &self.u_boot()?)
     }
 
     /// OP-TEE's development kit for trusted applications.
@@ -64,10 +79,7 @@ impl Builder {
             let early = self.work("early-ta")?.join(format!("{}.stripped.elf", crate::TRUSTBOX_UUID));
             copy_if_changed(&ta.stripped, &early)?;
             self.optee_make(&source, &work, debug)?.assign("EARLY_TA_PATHS", &early).run(&dirs.log)?;
-            for name in OPTEE_IMAGES.iter().chain(&["tee.elf"]) {
-                copy(&work.join("core").join(name), &dirs.out.join(name))?;
-            }
-            Ok(())
+            copy_images(&work, &dirs.out)
         })
     }
 
@@ -165,6 +177,11 @@ impl Builder {
 
 /// Sections of their own also for libutee, so that a TA links only what it uses of it: 20 KiB of the TrustBox TA.
 const OPTIMIZATION: &str = "-O$(CFG_CC_OPT_LEVEL) -ffunction-sections -fdata-sections";
+
+fn copy_images(work: &Path, out: &Path) -> Result<()> {
+    let mut names = OPTEE_IMAGES.iter().chain(&["tee.elf"]);
+    names.try_for_each(|name| copy(&work.join("core").join(name), &out.join(name)))
+}
 
 /// Make in a source folder, on every core, deaf to flags of an outer make.
 fn make(folder: &Path) -> Tool {

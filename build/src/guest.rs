@@ -65,13 +65,17 @@ impl Images {
 impl Builder {
     /// Firmware, kernel and RAM disk.
     pub fn images(&self, kind: GuestKind, debug: bool) -> Result<Images> {
-        let firmware = self.firmware(debug)?.join("firmware.bios");
+        self.images_with(&self.firmware(debug)?, kind)
+    }
+
+    /// Kernel and RAM disk for a firmware.
+    pub(crate) fn images_with(&self, firmware: &Path, kind: GuestKind) -> Result<Images> {
         let linux = &self.board.linux;
         Ok(Images {
             repo: self.repo.clone(),
             emulator: self.board.emulator.clone(),
             command_line: linux.command_line.clone(),
-            firmware,
+            firmware: firmware.join("firmware.bios"),
             kernel: self.binary(&linux.package)?.join(&linux.image),
             initrd: self.initrd(kind)?,
             ta_elf: self.repo.root().join("target/ta").join(TARGET).join("ta/trustbox-ta"),

@@ -17,6 +17,7 @@ mod doctor;
 mod download;
 mod elf;
 mod firmware;
+mod fuzz;
 mod guest;
 mod hash;
 mod lock;

@@ -18,15 +18,23 @@ pub(crate) struct Source {
 impl Builder {
     /// A source package, Debian's patches and `platform/patches/<name>/*.patch` applied.
     pub(crate) fn source(&self, name: &str) -> Result<Source> {
+        self.source_with(name, &format!("{name}-source"), &self.our_patches(name)?)
+    }
+
+    /// A source package as Debian has it, to compare ours with.
+    pub(crate) fn source_of_debian(&self, name: &str) -> Result<Source> {
+        self.source_with(name, &format!("{name}-of-debian-source"), &[])
+    }
+
+    fn source_with(&self, name: &str, step: &str, ours: &[PathBuf]) -> Result<Source> {
         let package = self.lock.package(name)?;
-        let ours = self.our_patches(name)?;
         let mut key = Key::new("source").texts(package.files.iter().map(|file| &file.sha256));
-        for patch in &ours {
+        for patch in ours {
             key = key.file(patch)?;
         }
         let key = key.finish();
         let archives = self.package_files(name)?;
-        let folder = self.cached(&format!("{name}-source"), &key, |dirs| {
+        let folder = self.cached(step, &key, |dirs| {
             unpack_source(&archives, &dirs.out, &dirs.log)?;
             ours.iter().try_for_each(|patch| apply(patch, &dirs.out, &dirs.log))
         })?;
