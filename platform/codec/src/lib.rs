@@ -1,0 +1,18 @@
+//! What an NXP LS1028A boots from, as data: reset configuration word (RCW), pre-boot loader image (PBL), firmware image
+//! package (FIP).
+//!
+//! Everything is decoded exactly or refused, and encodes to the same bytes again. Nothing here opens a file: the builder makes
+//! images with it, `tb platform inspect` explains them with it, and the tests execute them as the boot ROM would.
+#![forbid(unsafe_code)]
+
+pub mod describe;
+mod error;
+mod fields;
+pub mod fip;
+pub mod pbi;
+pub mod pbl;
+pub mod rcw;
+pub mod security_header;
+mod words;
+
+pub use error::Error;
