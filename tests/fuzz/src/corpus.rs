@@ -63,7 +63,7 @@ fn file(name: &str) -> PathBuf {
 
 fn decode(line: &str) -> Option<Vec<u8>> {
     let digits = line.split('#').next().unwrap_or_default().trim();
-    if digits.len() % 2 != 0 || !digits.is_ascii() {
+    if !digits.len().is_multiple_of(2) || !digits.is_ascii() {
         return None;
     }
     (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).ok()).collect()

@@ -1,5 +1,7 @@
 //! What a fuzz target is.
 
+type Run = dyn Fn(&[u8]);
+
 /// A function that any input may be given to.
 pub struct Target {
     /// Its name on the command line, and that of its corpus.
@@ -8,7 +10,7 @@ pub struct Target {
     pub about: String,
     /// Inputs that go deep, to start from.
     pub seeds: Vec<Vec<u8>>,
-    run: Box<dyn Fn(&[u8])>,
+    run: Box<Run>,
 }
 
 impl Target {

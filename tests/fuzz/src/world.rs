@@ -249,11 +249,17 @@ pub fn send(link: &mut Link, command: Command, request: &[u8]) -> Result<(), Err
     link.handle(command as u32, request, &&[][..], &mut [0; MAX_REPLY]).map(drop)
 }
 
+/// Sends a request; the reply as it is.
+pub fn call(link: &mut Link, command: Command, request: &[u8]) -> Result<Vec<u8>, Error> {
+    let mut reply = vec![0; MAX_REPLY];
+    let length = link.handle(command as u32, request, &&[][..], &mut reply)?;
+    reply.truncate(length);
+    Ok(reply)
+}
+
 /// Sends a request and decodes the reply.
 pub fn ask<A: DeserializeOwned>(link: &mut Link, command: Command, request: &[u8]) -> Result<A, Error> {
-    let mut reply = [0; MAX_REPLY];
-    let length = link.handle(command as u32, request, &&[][..], &mut reply)?;
-    wire::decode(&reply[..length])
+    wire::decode(&call(link, command, request)?)
 }
 
 /// Encodes a request.

@@ -24,6 +24,8 @@ list! {
     manifest;
     /// The activity log.
     log;
+    /// Attestation tokens.
+    token;
     /// What storage holds.
     records;
 }
