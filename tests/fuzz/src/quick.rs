@@ -99,6 +99,10 @@ impl Tee for QuickTee {
         self.inner.caller()
     }
 
+    fn measure(&mut self) -> Result<(Bytes<32>, Bytes<32>), Error> {
+        self.inner.measure()
+    }
+
     fn now(&mut self) -> Result<Moment, Error> {
         self.inner.now()
     }
