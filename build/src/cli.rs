@@ -88,7 +88,7 @@ fn run(task: Task) -> Result<ExitCode> {
 
 fn clean() -> Result<()> {
     let repo = crate::builder::Repo::find()?;
-    for name in ["target/tb", "target/ta", "target/device", "target/fuzz"] {
+    for name in ["target/tb", "target/ta", "target/device", "target/fuzz", "target/coverage", "target/miri"] {
         let folder = repo.root().join(name);
         if folder.exists() {
             std::fs::remove_dir_all(&folder)?;

@@ -1,6 +1,7 @@
 //! Host tests: `cargo test` on what runs on this host, each test of its own counted.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::Result;
 
@@ -36,16 +37,21 @@ fn run_set(builder: &Builder, name: &str, args: &[&str]) -> Result<Vec<Case>> {
     let log = builder.log(&format!("cargo-test-{name}"));
     let _ = fs::remove_file(&log);
     let result = builder.cargo().args(["test", "--no-fail-fast", "--color=never"]).args(args).run(&log);
-    let mut cases = parse(&fs::read_to_string(&log)?);
+    cases(GROUP, &log, result)
+}
+
+/// The tests in the log of a run, and a failed case where the run failed and none of them did.
+pub(crate) fn cases(group: &str, log: &Path, result: Result<()>) -> Result<Vec<Case>> {
+    let mut cases = parse(group, &fs::read_to_string(log)?);
     let any_failed = cases.iter().any(|case| matches!(case.outcome, Outcome::Failed(_)));
     if let (Err(error), false) = (result, any_failed) {
-        cases.push(Case::of(GROUP, "cargo test", Err(error)));
+        cases.push(Case::of(group, "cargo test", Err(error)));
     }
     Ok(cases)
 }
 
 /// Every test in the output, and a failed case if the totals say there were others.
-fn parse(text: &str) -> Vec<Case> {
+fn parse(group: &str, text: &str) -> Vec<Case> {
     let mut cases = Vec::new();
     let mut binary = String::new();
     let mut promised = 0;
@@ -55,25 +61,25 @@ fn parse(text: &str) -> Vec<Case> {
             binary = binary_name(rest);
         } else if let Some(rest) = line.strip_prefix("test result: ") {
             promised += total(rest);
-        } else if let Some(case) = test_line(line, &binary) {
+        } else if let Some(case) = test_line(group, line, &binary) {
             cases.push(case);
         }
     }
     if promised != cases.len() {
         let what = format!("cargo test reports {promised} tests, its log shows {}", cases.len());
-        cases.push(Case::new(GROUP, "whole log", Outcome::Failed(what)));
+        cases.push(Case::new(group, "whole log", Outcome::Failed(what)));
     }
     cases
 }
 
-fn test_line(line: &str, binary: &str) -> Option<Case> {
+fn test_line(group: &str, line: &str, binary: &str) -> Option<Case> {
     let (name, verdict) = line.strip_prefix("test ")?.rsplit_once(" ... ")?;
     let outcome = match verdict {
         "ok" => Outcome::Passed,
-        "FAILED" => Outcome::Failed("see the logs of cargo test, target/tb/logs/cargo-test-*.log".to_owned()),
+        "FAILED" => Outcome::Failed("see the log of this group in target/tb/logs".to_owned()),
         _ => Outcome::Skipped(verdict.strip_prefix("ignored")?.trim_start_matches(", ").to_owned()),
     };
-    Some(Case::new(GROUP, &format!("{binary} {name}"), outcome))
+    Some(Case::new(group, &format!("{binary} {name}"), outcome))
 }
 
 /// `unittests src/lib.rs (target/debug/deps/name-0123)` gives `name`.
@@ -103,7 +109,7 @@ mod tests {
 
     #[test]
     fn every_test_is_counted() {
-        let cases = parse(TEXT);
+        let cases = parse(GROUP, TEXT);
         assert_eq!(cases[0], Case::new("unit", "trustbox_core a::b", Outcome::Passed));
         assert!(matches!(cases[1].outcome, Outcome::Failed(_)));
         assert_eq!(cases[2].outcome, Outcome::Skipped("slow".into()));
@@ -112,7 +118,7 @@ mod tests {
 
     #[test]
     fn missing_lines_are_a_failure() {
-        let cases = parse(&TEXT.replace("test a::b ... ok\n", ""));
+        let cases = parse(GROUP, &TEXT.replace("test a::b ... ok\n", ""));
         assert!(matches!(&cases[2].outcome, Outcome::Failed(what) if what.contains("reports 3")));
     }
 }

@@ -2,9 +2,11 @@
 
 mod budgets;
 mod checks;
+pub(crate) mod coverage;
 mod invariants;
 mod junit;
 mod libtest;
+mod miri;
 pub(crate) mod on_device;
 mod signing;
 mod tap;
@@ -34,6 +36,15 @@ pub(crate) struct Args {
     /// Shows which tests are evidence for which invariant, and runs none
     #[arg(long, conflicts_with_all = ["fast", "device", "list"])]
     invariants: bool,
+    /// Shows which part of ta/core the tests on this host run through; exit status 1 below the floor
+    #[arg(long, conflicts_with_all = ["fast", "device", "list", "invariants", "miri"])]
+    coverage: bool,
+    /// With --coverage: names the lines that no test runs through
+    #[arg(long, requires = "coverage")]
+    uncovered: bool,
+    /// Runs tests of ta/api and ta/core under Miri, which needs a nightly compiler and some minutes
+    #[arg(long, conflicts_with_all = ["fast", "device", "list", "invariants"])]
+    miri: bool,
 }
 
 /// One test that ran, or that says why it did not.
@@ -91,8 +102,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         CHECKS.iter().for_each(|(name, ..)| println!("{name}"));
         return on_device::list(&builder).map(|()| ExitCode::SUCCESS);
     }
+    if args.coverage {
+        return coverage::run(&builder, args.uncovered);
+    }
     let mut report = Report::default();
     println!("TAP version 14");
+    if args.miri {
+        report.add(ui::step("test miri", || miri::run(&builder))?);
+        return report.finish(&builder);
+    }
     for (name, fast, check) in CHECKS {
         if wanted(args, name, fast) {
             let result = ui::step(&format!("test {name}"), || check(&builder, args));
