@@ -5,7 +5,7 @@
 mod files;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -79,6 +79,14 @@ pub(crate) struct New<'a> {
     pub(crate) checkout: &'a Path,
 }
 
+/// A file of a project.
+pub(crate) struct ProjectFile {
+    /// From the project's folder.
+    pub(crate) path: String,
+    pub(crate) content: Vec<u8>,
+    pub(crate) executable: bool,
+}
+
 impl New<'_> {
     /// Writes all of it, or nothing.
     pub(crate) fn write(&self, root: &Path) -> Result<()> {
@@ -95,19 +103,28 @@ impl New<'_> {
     }
 
     fn write_files(&self, root: &Path) -> Result<()> {
-        for (path, template, executable) in files::of(self.language) {
-            let text = self.filled(template);
-            write(&root.join(path.replace("{{name}}", self.name)), text.as_bytes(), executable)?;
-        }
+        self.files()?
+            .iter()
+            .try_for_each(|file| write(&root.join(&file.path), &file.content, file.executable))
+    }
+
+    /// All of it.
+    pub(crate) fn files(&self) -> Result<Vec<ProjectFile>> {
+        let filled = |(path, template, executable): (&str, &str, bool)| ProjectFile {
+            path: path.to_owned(),
+            content: self.filled(template).into_bytes(),
+            executable,
+        };
+        let mut all: Vec<_> = files::of(self.language).into_iter().map(filled).collect();
         if self.language == Language::Rust {
             // The versions that this checkout was tested with, and its compiler.
             for name in ["Cargo.lock", "rust-toolchain.toml", "rustfmt.toml"] {
                 let from = self.checkout.join(name);
                 let content = fs::read(&from).with_context(|| format!("cannot read {}", from.display()))?;
-                write(&root.join(name), &content, false)?;
+                all.push(ProjectFile { path: name.to_owned(), content, executable: false });
             }
         }
-        Ok(())
+        Ok(all)
     }
 
     fn filled(&self, template: &str) -> String {
@@ -136,7 +153,7 @@ impl New<'_> {
     }
 }
 
-fn write(path: &PathBuf, content: &[u8], executable: bool) -> Result<()> {
+pub(crate) fn write(path: &Path, content: &[u8], executable: bool) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;

@@ -151,7 +151,7 @@ impl Project {
 
     fn rust_enclave(&self, builder: &Builder, kit: &Path, profile: Profile) -> Result<PathBuf> {
         let name = format!("{}-enclave", self.package.name);
-        let profile = if profile == Profile::Run { "ta" } else { "publish" };
+        let profile = if profile == Profile::Run { "ta" } else { "ta-publish" };
         let target = self.root.join("target/ta");
         let tool = builder.cargo_for_ta(kit)?.dir(&self.root).env("CARGO_TARGET_DIR", &target);
         let tool = tool.args(["build", "--profile", profile, "--target", TARGET, "-p", &name]);

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use trustbox_keys::dev;
 
 use crate::builder::Builder;
@@ -96,19 +96,23 @@ struct Session {
 impl Session {
     /// Builds while the device boots. The build's lock is free again before anything runs.
     fn start(project: &Project, args: &Args, built: Option<Built>) -> Result<Self> {
+        fs::create_dir_all(project.kept())
+            .with_context(|| format!("cannot make {}", project.kept().display()))?;
         let builder = open()?;
-        let images = builder.images(GuestKind::Plain, args.gdb)?;
-        let built = built.map_or_else(|| project.build(&builder, Profile::Run), Ok);
         let keys = dev::ensure(&builder.repo().dev_keys())?;
-        drop(builder);
-        let built = built?;
-        if args.gdb {
-            explain_debugger(&images, &built);
-        }
-        let state = state(project, args.fresh)?;
+        let images = builder.images(GuestKind::Plain, args.gdb)?;
         let timeout = Duration::from_secs(args.timeout);
-        let options = BootOptions { state: Some(state), gdb: args.gdb, timeout, ..BootOptions::default() };
-        let device = ui::step("boot", || Device::boot(&images, &options))?;
+        let state = Some(state(project, args.fresh)?);
+        let options = BootOptions { state, gdb: args.gdb, timeout, ..BootOptions::default() };
+        let build = || built.map_or_else(|| project.build(&builder, Profile::Run), Ok);
+        let (built, device) = if args.gdb {
+            let built = build()?;
+            explain_debugger(&images, &built);
+            (built, Device::boot(&images, &options)?)
+        } else {
+            at_once(build, || ui::step("boot", || Device::boot(&images, &options)))?
+        };
+        drop(builder);
         let owned = ui::step("provision", || Owned::take(device, keys, &[built.uuid]))?;
         Ok(Self { owned, built })
     }
@@ -153,6 +157,19 @@ impl Session {
         self.built = project.build(&open()?, Profile::Run)?;
         self.round(&project, args).map(drop)
     }
+}
+
+/// Both at the same time; the first error counts.
+fn at_once<A, B: Send>(
+    here: impl FnOnce() -> Result<A>,
+    there: impl FnOnce() -> Result<B> + Send,
+) -> Result<(A, B)> {
+    thread::scope(|scope| {
+        let there = scope.spawn(there);
+        let here = here();
+        let there = there.join().map_err(|_| anyhow!("a thread panicked"))?;
+        Ok((here?, there?))
+    })
 }
 
 /// The file that keeps the device's storage from run to run.

@@ -108,3 +108,52 @@ fn result(output: &ReturnType, name: &Ident) -> Result<Type> {
         _ => Err(wrong()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(body: &str) -> std::result::Result<Vec<Method>, String> {
+        let mut item: ItemTrait = syn::parse_str(body).map_err(|error| error.to_string())?;
+        methods(&mut item).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_method_is_taken_apart() {
+        let methods = taken(
+            "trait A { /** Says. */ #[command(7)] async fn say(&mut self, host: &Host, text: &str) -> Result<u8, E>; }",
+        );
+        let method = &methods.unwrap()[0];
+        assert_eq!((method.number, method.is_async, method.arguments.len()), (7, true, 2));
+        assert_eq!((method.name.to_string().as_str(), method.documentation.len()), ("say", 1));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let cases = [
+            ("trait A<T> { }", "neither generics nor supertraits"),
+            ("trait A: Clone { }", "neither generics nor supertraits"),
+            ("trait A { const N: u32; }", "methods only"),
+            ("trait A { fn a(&mut self) -> Result<u8, E>; }", "has a number"),
+            ("trait A { #[command(0)] fn a(&mut self) -> Result<u8, E>; }", "numbered 1 to 2147483647"),
+            (
+                "trait A { #[command(2147483648)] fn a(&mut self) -> Result<u8, E>; }",
+                "numbered 1 to 2147483647",
+            ),
+            ("trait A { #[command(1)] fn a(&self) -> Result<u8, E>; }", "`&mut self` first"),
+            ("trait A { #[command(1)] fn a() -> Result<u8, E>; }", "`&mut self` first"),
+            ("trait A { #[command(1)] fn a<T>(&mut self) -> Result<u8, E>; }", "no generics"),
+            ("trait A { #[command(1)] fn a(&mut self) -> Result<u8, E> { Ok(1) } }", "no body"),
+            ("trait A { #[command(1)] fn a(&mut self) -> u8; }", "returns `Result<_, EnclaveError>`"),
+            ("trait A { #[command(1)] fn a(&mut self); }", "returns `Result<_, EnclaveError>`"),
+            (
+                "trait A { #[command(1)] fn a(&mut self) -> Result<u8, E>; #[command(1)] fn b(&mut self) -> Result<u8, E>; }",
+                "command 1 is a already",
+            ),
+        ];
+        for (body, word) in cases {
+            let error = taken(body).err().unwrap_or_default();
+            assert!(error.contains(word), "{body}: {error:?}");
+        }
+    }
+}
