@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::builder::Builder;
 use crate::device::BootOptions;
+use crate::suite::examples::inference_figure;
 use crate::suite::on_device::{TEST_PROGRAM, prepared};
 use crate::ui;
 
@@ -45,6 +46,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let builder = Builder::open(&args.platform)?;
     let mut figures = ui::step("figures", || on_device(&builder))?;
     figures.push(ta_size(&builder)?);
+    figures.push(ui::step("inference", || inference(&builder))?);
     for figure in &mut figures {
         figure.goal = GOALS.iter().find(|(name, _)| *name == figure.name).map(|(_, goal)| *goal);
     }
@@ -66,6 +68,12 @@ fn on_device(builder: &Builder) -> Result<Vec<Figure>> {
     device.power_off()?;
     let text = String::from_utf8(output.stdout)?;
     text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("figure {line:?}"))).collect()
+}
+
+/// What the example of confidential inference spends on one image.
+fn inference(builder: &Builder) -> Result<Figure> {
+    let line = inference_figure(builder)?;
+    serde_json::from_str(&line).with_context(|| format!("figure {line:?}"))
 }
 
 fn ta_size(builder: &Builder) -> Result<Figure> {

@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::device::TimedOut;
-use crate::{bench, demo, doctor, firmware, fuzz, lock_update, pack, qemu_command, suite, ta, ui};
+use crate::{bench, demo, doctor, firmware, fuzz, lock_update, new, pack, qemu_command, run, suite, ta, ui};
 
 /// Exit status of a command that took too long, as coreutils' timeout has it.
 const TIMED_OUT: u8 = 124;
@@ -30,6 +30,10 @@ enum Task {
     Ta(ta::Args),
     /// A command, or a shell, on the emulated device
     Qemu(qemu_command::Args),
+    /// A project for an enclave and its host program
+    New(new::Args),
+    /// Builds the project that this folder is in, and runs it on the emulated device
+    Run(run::Args),
     /// Encrypts a signed enclave for a class of devices
     Pack(pack::Args),
     /// The main job, end to end, on real OP-TEE
@@ -54,7 +58,7 @@ enum Task {
 /// Runs the command line; errors go to stderr.
 pub fn main() -> ExitCode {
     ui::start();
-    match run(Cli::parse().command) {
+    match perform(Cli::parse().command) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -63,12 +67,14 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(task: Task) -> Result<ExitCode> {
+fn perform(task: Task) -> Result<ExitCode> {
     match task {
         Task::Doctor(args) => return doctor::run(&args),
         Task::Firmware(args) => firmware::run(&args)?,
         Task::Ta(args) => ta::run(&args)?,
         Task::Qemu(args) => return qemu_command::run(args),
+        Task::New(args) => new::run(&args)?,
+        Task::Run(args) => return run::run(&args),
         Task::Pack(args) => pack::run(args)?,
         Task::Demo(args) => demo::run(&args)?,
         Task::Test(args) => return suite::run(&args),

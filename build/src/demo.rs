@@ -7,7 +7,7 @@
 mod attestation;
 mod direct_open;
 mod later;
-mod talk;
+pub(crate) mod talk;
 
 use std::fs;
 use std::path::PathBuf;

@@ -188,7 +188,7 @@ fn parse_name(text: &str) -> Result<Name> {
     name.context("a name has 1 to 64 bytes")
 }
 
-fn parse_version(text: &str) -> Result<Version> {
+pub(crate) fn parse_version(text: &str) -> Result<Version> {
     let numbers: Vec<u16> = text.split('.').map(str::parse).collect::<Result<_, _>>().unwrap_or_default();
     match numbers[..] {
         [major, minor, patch] => Ok(Version(major, minor, patch)),

@@ -10,7 +10,7 @@ use trustbox_package::request::Request;
 use crate::device::{Device, Output};
 
 /// Runs `trustbox` on the device; it must succeed.
-pub(super) fn done(device: &mut Device, words: &[&str]) -> Result<String> {
+pub(crate) fn done(device: &mut Device, words: &[&str]) -> Result<String> {
     let output = trustbox(device, words)?;
     if output.status != 0 {
         let stderr = String::from_utf8_lossy(&output.stderr);
@@ -20,18 +20,18 @@ pub(super) fn done(device: &mut Device, words: &[&str]) -> Result<String> {
 }
 
 /// The same, for a command that answers in JSON.
-pub(super) fn json(device: &mut Device, words: &[&str]) -> Result<Value> {
+pub(crate) fn json(device: &mut Device, words: &[&str]) -> Result<Value> {
     let words: Vec<&str> = words.iter().copied().chain(["--json"]).collect();
     Ok(serde_json::from_str(&done(device, &words)?)?)
 }
 
 /// The same, for a command that writes a request.
-pub(super) fn request(device: &mut Device, words: &[&str]) -> Result<Request> {
+pub(crate) fn request(device: &mut Device, words: &[&str]) -> Result<Request> {
     Ok(Request::from_json(done(device, words)?.as_bytes())?)
 }
 
 /// Runs what must be refused with this number; returns the reason.
-pub(super) fn refused(device: &mut Device, words: &[&str], want: Error) -> Result<String> {
+pub(crate) fn refused(device: &mut Device, words: &[&str], want: Error) -> Result<String> {
     let words: Vec<&str> = words.iter().copied().chain(["--json"]).collect();
     let shown = words.join(" ");
     let output = trustbox(device, &words)?;
@@ -44,7 +44,7 @@ pub(super) fn refused(device: &mut Device, words: &[&str], want: Error) -> Resul
 }
 
 /// Installs a package that must be refused; returns the reason.
-pub(super) fn install_refused(
+pub(crate) fn install_refused(
     device: &mut Device,
     name: &str,
     package: &[u8],
@@ -55,19 +55,19 @@ pub(super) fn install_refused(
 }
 
 /// Puts a file where the device sees it; returns its path there.
-pub(super) fn share(device: &Device, name: &str, content: &[u8]) -> Result<String> {
+pub(crate) fn share(device: &Device, name: &str, content: &[u8]) -> Result<String> {
     fs::write(device.share().join(name), content)?;
     Ok(format!("/mnt/share/{name}"))
 }
 
 /// A text of an answer, long enough to be shown in part.
-pub(super) fn text(value: &Value, name: &str) -> Result<String> {
+pub(crate) fn text(value: &Value, name: &str) -> Result<String> {
     let found = value[name].as_str().filter(|text| text.len() >= 16);
     found.map(str::to_owned).with_context(|| format!("no {name} in {value}"))
 }
 
 /// A line of the demo.
-pub(super) fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     println!("demo: {text}");
 }
 

@@ -33,7 +33,8 @@ pub(crate) fn lints(builder: &Builder) -> Result<Vec<Case>> {
     let host = builder.cargo().args(["clippy", "--all-targets"]);
     let ta_tool = builder.cargo_for_ta(&kit)?.args(["clippy", "--profile", "ta", "--target", TARGET]);
     let device_tool = builder.cargo_for_device()?.args(["clippy", "--release", "--target", TARGET]);
-    let device_tool = of_packages(device_tool.args(DEVICE_FEATURES), PROGRAMS);
+    let programs = PROGRAMS.into_iter().chain([super::examples::PROGRAMS]);
+    let device_tool = of_packages(device_tool.args(DEVICE_FEATURES), programs);
     let check = |name: &str, tool: Tool| {
         let tool = tool.args(["--", "-D", "warnings"]).help("clippy's message above names the line");
         Case::of("lints", &format!("clippy {name}"), run_fresh(builder, &tool, &format!("clippy-{name}")))

@@ -25,7 +25,25 @@ const SETS: [(&str, &[&str]); 3] = [
             "trustbox/without-libteec,trustbox-client/without-libteec",
         ],
     ),
-    ("enclaves", &["-p", "trustbox-meter", "-p", "trustbox-probe", "--lib", "--no-default-features"]),
+    (
+        "enclaves",
+        &[
+            "-p",
+            "trustbox-activity",
+            "-p",
+            "trustbox-example-interfaces",
+            "-p",
+            "trustbox-inference",
+            "-p",
+            "trustbox-meter",
+            "-p",
+            "trustbox-probe",
+            "-p",
+            "trustbox-sensor",
+            "--lib",
+            "--no-default-features",
+        ],
+    ),
 ];
 
 pub(crate) fn run(builder: &Builder) -> Result<Vec<Case>> {

@@ -3,6 +3,7 @@
 mod budgets;
 mod checks;
 pub(crate) mod coverage;
+pub(crate) mod examples;
 mod invariants;
 mod junit;
 mod libtest;
@@ -27,6 +28,9 @@ pub(crate) struct Args {
     /// Only the device suite, or only the cases whose numbers contain these
     #[arg(long, value_name = "NUMBERS", num_args = 0..)]
     device: Option<Vec<String>>,
+    /// Only the check of this name; `--list` has the names
+    #[arg(long, value_name = "CHECK", conflicts_with_all = ["fast", "device"])]
+    only: Option<String>,
     /// How thorough the device suite is, from 0 to 15
     #[arg(long, value_name = "N", default_value_t = 0)]
     level: u32,
@@ -78,7 +82,7 @@ impl Case {
 type Check = fn(&Builder, &Args) -> Result<Vec<Case>>;
 
 /// Checks in the order in which they run: the quick ones first. The flag says which belong to `--fast`.
-const CHECKS: [(&str, bool, Check); 11] = [
+const CHECKS: [(&str, bool, Check); 12] = [
     ("checks", true, |_, _| Ok(invariants::check())),
     ("format", true, |builder, _| checks::format(builder)),
     ("lints", true, |builder, _| checks::lints(builder)),
@@ -88,6 +92,7 @@ const CHECKS: [(&str, bool, Check); 11] = [
     ("unit", true, |builder, _| libtest::run(builder)),
     ("signing", false, |builder, _| signing::run(builder)),
     ("device", false, |builder, args| on_device::suite(builder, &selected(args), args.level)),
+    ("examples", false, |builder, _| examples::run(builder)),
     ("demo", false, |builder, _| on_device::demo(builder)),
     ("xtest", false, |builder, _| on_device::xtest(builder)),
 ];
@@ -121,9 +126,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 }
 
 fn wanted(args: &Args, name: &str, fast: bool) -> bool {
-    match &args.device {
-        Some(_) => name == "device",
-        None => fast || !args.fast,
+    match (&args.only, &args.device) {
+        (Some(only), _) => name == only,
+        (None, Some(_)) => name == "device",
+        (None, None) => fast || !args.fast,
     }
 }
 

@@ -14,22 +14,24 @@ const CROSS: &str = "aarch64-linux-gnu-";
 const FOREIGN: [&str; 6] = ["MAKEFLAGS", "MFLAGS", "CFLAGS", "CPPFLAGS", "LDFLAGS", "LDADD"];
 
 /// An enclave in C and the ELF file it was built to.
-pub(super) struct CEnclave {
-    pub(super) name: String,
-    pub(super) elf: PathBuf,
+pub(crate) struct CEnclave {
+    pub(crate) name: String,
+    pub(crate) elf: PathBuf,
 }
 
 impl Builder {
     /// Builds every enclave in C; `kit` is OP-TEE's development kit.
     pub(super) fn c_enclaves(&self, kit: &Path) -> Result<Vec<CEnclave>> {
         let folders = folders(&self.repo.root().join("tests/enclaves"))?;
-        folders.iter().map(|folder| self.c_enclave(kit, folder)).collect()
+        let out = self.work("c-enclaves")?;
+        let build =
+            |folder: &PathBuf| self.c_enclave(kit, folder, &out.join(folder.file_name().unwrap_or_default()));
+        folders.iter().map(build).collect()
     }
 
     /// Only the ELF file is asked of the kit: stripping and signing are ours.
-    fn c_enclave(&self, kit: &Path, folder: &Path) -> Result<CEnclave> {
+    pub(crate) fn c_enclave(&self, kit: &Path, folder: &Path, out: &Path) -> Result<CEnclave> {
         let name = folder.file_name().and_then(|name| name.to_str()).context("enclave without a name")?;
-        let out = self.work("c-enclaves")?.join(name);
         let elf = out.join(format!("{name}.elf"));
         let make = FOREIGN.iter().fold(Tool::new("make"), |tool, variable| tool.without_env(variable));
         let make = make
@@ -39,7 +41,8 @@ impl Builder {
             .assign("TA_DEV_KIT_DIR", kit)
             .assign("CROSS_COMPILE64", CROSS)
             .assign("BINARY", name)
-            .assign("O", &out)
+            .assign("O", out)
+            .assign("TRUSTBOX", self.repo.root())
             .arg(&elf);
         let log = self.log(name);
         let _ = fs::remove_file(&log);

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use trustbox_api::Command;
+use trustbox_interface::Transport;
 
-use crate::Result;
 use crate::session::Session;
+use crate::{Error, Result};
 
 /// The limit in the shape `Forward` that stands for none.
 const NO_LIMIT: u32 = 0;
@@ -50,6 +51,19 @@ impl<'a> EnclaveSession<'a> {
 
 fn milliseconds(limit: Duration) -> u32 {
     u32::try_from(limit.as_millis()).map_or(NO_LIMIT, |limit| limit.max(1))
+}
+
+/// What typed clients of an interface call.
+impl Transport for EnclaveSession<'_> {
+    type Error = Error;
+
+    fn call(&mut self, command: u32, request: &[u8], capacity: usize) -> Result<Vec<u8>> {
+        self.invoke(command, request, capacity)
+    }
+
+    fn refusal(error: &Error) -> Option<u32> {
+        if let Error::Enclave { code } = error { Some(*code) } else { None }
+    }
 }
 
 impl Drop for EnclaveSession<'_> {

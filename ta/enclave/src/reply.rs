@@ -3,32 +3,35 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::{EnclaveError, MAX_MESSAGE};
+use crate::EnclaveError;
 
 /// A reply under construction; also takes `write!`.
-pub struct Reply(Vec<u8>);
+pub struct Reply {
+    bytes: Vec<u8>,
+    limit: usize,
+}
 
 impl Reply {
     /// An empty one, with all its room.
-    pub(crate) fn new() -> Self {
-        Self(Vec::with_capacity(MAX_MESSAGE))
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { bytes: Vec::with_capacity(limit), limit }
     }
 
     /// Appends bytes.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), EnclaveError> {
-        if bytes.len() > MAX_MESSAGE - self.0.len() {
+        if bytes.len() > self.limit - self.bytes.len() {
             return Err(EnclaveError::REPLY_TOO_LONG);
         }
-        self.0.extend_from_slice(bytes);
+        self.bytes.extend_from_slice(bytes);
         Ok(())
     }
 
     pub(crate) fn clear(&mut self) {
-        self.0.clear();
+        self.bytes.clear();
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
-        &self.0
+        &self.bytes
     }
 }
 

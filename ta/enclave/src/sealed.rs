@@ -11,18 +11,19 @@ use alloc::vec::Vec;
 use sha2::{Digest, Sha256};
 use trustbox_api::key::Uuid;
 use trustbox_api::{Error, Secret};
-use trustbox_tee::optee_utee::{
-    AE, AlgorithmId, AttributeId, AttributeMemref, OperationMode, TransientObject, TransientObjectType,
-};
-use trustbox_tee::random;
-use trustbox_tee::storage::{self, Lock};
+use trustbox_interface::private::{decode, encode};
+use trustbox_interface::serde::Serialize;
+use trustbox_interface::serde::de::DeserializeOwned;
+use zeroize::Zeroize;
+
+use crate::platform::{self, CipherFailed, Lock, TAG_SIZE};
+use crate::{EnclaveError, random};
 
 /// Bytes of an entry at most.
 const MAX_ENTRY: usize = 4096;
 /// Bytes of a name at most; with the mark it fits the 64 bytes of GlobalPlatform's object names.
 const MAX_NAME: usize = 32;
 const NONCE_SIZE: usize = 12;
-const TAG_SIZE: usize = 16;
 const MARK_DOMAIN: &[u8] = b"TrustBox sealed storage\0";
 
 /// Why sealed storage failed.
@@ -38,7 +39,23 @@ pub enum StorageError {
     TooLong,
 }
 
-/// The storage of one installation of an enclave.
+/// The storage of one installation of an enclave: names of 32 bytes at most, entries of 4096.
+///
+/// Linux keeps the entries, encrypted. It cannot read, change or exchange them unnoticed; whether it can put back all of
+/// storage as it was before is a question of the device, see `rollback_protection` of `trustbox info`, and counters
+/// ([`crate::TrustBox::counter`]) help no further, since they lie there too.
+///
+/// ```
+/// use trustbox_enclave::{Launched, StorageError, fake};
+///
+/// let Launched { mut storage, .. } = fake::launched();
+/// storage.put("key", b"0123").unwrap();
+/// assert_eq!(storage.get("key"), Ok(Some(*b"0123")));
+/// fake::tamper("key");
+/// assert_eq!(storage.get::<4>("key"), Err(StorageError::Tampered));
+/// storage.remove("key").unwrap();
+/// assert_eq!(storage.get::<4>("key"), Ok(None));
+/// ```
 pub struct Sealed {
     uuid: Uuid,
     key: Secret<32>,
@@ -54,19 +71,24 @@ impl Sealed {
     }
 
     /// Keeps other launches of this enclave away from changes, until dropped; for reading, changing and writing back.
+    ///
+    /// ```
+    /// let storage = trustbox_enclave::fake::launched().storage;
+    /// let held = storage.lock().unwrap();
+    /// assert!(storage.lock().is_err());
+    /// drop(held);
+    /// assert!(storage.lock().is_ok());
+    /// ```
     pub fn lock(&self) -> Result<Lock, StorageError> {
-        Ok(storage::lock(b"sealed.lock")?)
+        Ok(platform::lock(b"sealed.lock")?)
     }
 
     /// Reads an entry of exactly `N` bytes, or `None` where there is none.
     pub fn get<const N: usize>(&self, name: &str) -> Result<Option<[u8; N]>, StorageError> {
-        let mut sealed = vec![0; NONCE_SIZE + TAG_SIZE + N];
-        let Some(length) = storage::read(&self.object(name)?, &mut sealed)? else { return Ok(None) };
-        let mut content = [0; N];
-        match (sealed.split_at_checked(NONCE_SIZE), length == sealed.len()) {
-            (Some((nonce, rest)), true) => self.open(name, nonce, rest, &mut content).map(|()| Some(content)),
-            _ => Err(StorageError::Tampered),
-        }
+        let Some(mut content) = self.read(name, N)? else { return Ok(None) };
+        let found = content.as_slice().try_into().map(Some).map_err(|_| StorageError::Tampered);
+        content.as_mut_slice().zeroize();
+        found
     }
 
     /// Writes an entry: after a power cut it is the old or the new one.
@@ -75,8 +97,58 @@ impl Sealed {
         if content.len() > MAX_ENTRY {
             return Err(StorageError::TooLong);
         }
-        storage::write(&object, &self.seal(name, content)?)?;
+        platform::write(&object, &self.seal(name, content)?)?;
         Ok(())
+    }
+
+    /// Reads a value that [`Sealed::save`] wrote, or `None` where there is none.
+    ///
+    /// ```
+    /// let mut storage = trustbox_enclave::fake::launched().storage;
+    /// storage.save("readings", &vec![3_u64, 4]).unwrap();
+    /// assert_eq!(storage.load("readings").unwrap(), Some(vec![3_u64, 4]));
+    /// assert_eq!(storage.load::<u8>("other").unwrap(), None);
+    /// ```
+    pub fn load<V: DeserializeOwned>(&self, name: &str) -> Result<Option<V>, EnclaveError> {
+        let Some(mut content) = self.read(name, MAX_ENTRY)? else { return Ok(None) };
+        let found = decode(&content).map(Some).map_err(|_| EnclaveError::TAMPERED);
+        content.as_mut_slice().zeroize();
+        found
+    }
+
+    /// Writes a value as postcard: after a power cut it is the old or the new one.
+    pub fn save<V: Serialize>(&mut self, name: &str, value: &V) -> Result<(), EnclaveError> {
+        let mut content = encode(value, MAX_ENTRY).map_err(|_| EnclaveError::ENTRY_TOO_LONG)?;
+        let written = self.put(name, &content);
+        content.as_mut_slice().zeroize();
+        Ok(written?)
+    }
+
+    /// Removes an entry; no error where there is none.
+    pub fn remove(&mut self, name: &str) -> Result<(), StorageError> {
+        Ok(platform::delete(&self.object(name)?)?)
+    }
+
+    /// The content of an entry of `most` bytes at most.
+    fn read(&self, name: &str, most: usize) -> Result<Option<Vec<u8>>, StorageError> {
+        let mut sealed = vec![0; NONCE_SIZE + TAG_SIZE + most];
+        let Some(length) = platform::read(&self.object(name)?, &mut sealed)? else { return Ok(None) };
+        let sealed = sealed.get(..length).ok_or(StorageError::Tampered)?;
+        let (nonce, rest) = sealed.split_at_checked(NONCE_SIZE).ok_or(StorageError::Tampered)?;
+        let (tag, ciphertext) = rest.split_at_checked(TAG_SIZE).ok_or(StorageError::Tampered)?;
+        let text = platform::decrypt(&self.key, nonce, &self.context(name), tag, ciphertext);
+        text.map(Some).map_err(|CipherFailed| StorageError::Tampered)
+    }
+
+    fn seal(&self, name: &str, content: &[u8]) -> Result<Vec<u8>, StorageError> {
+        let nonce = random::bytes::<NONCE_SIZE>();
+        let (ciphertext, tag) = platform::encrypt(&self.key, &nonce, &self.context(name), content)
+            .map_err(|CipherFailed| StorageError::Failed)?;
+        Ok([&nonce[..], &tag, &ciphertext].concat())
+    }
+
+    fn context(&self, name: &str) -> Vec<u8> {
+        [&self.uuid.0.0[..], name.as_bytes()].concat()
     }
 
     fn object(&self, name: &str) -> Result<Vec<u8>, StorageError> {
@@ -84,33 +156,6 @@ impl Sealed {
             return Err(StorageError::TooLong);
         }
         Ok([b"sealed.", &self.mark[..], b".", name.as_bytes()].concat())
-    }
-
-    fn seal(&self, name: &str, content: &[u8]) -> Result<Vec<u8>, StorageError> {
-        let (mut nonce, mut tag, mut ciphertext) = ([0; NONCE_SIZE], [0; TAG_SIZE], vec![0; content.len()]);
-        random::fill(&mut nonce);
-        let cipher = self.cipher(OperationMode::Encrypt, name, &nonce, content.len())?;
-        cipher.encrypt_final(content, &mut ciphertext, &mut tag).map_err(|_| StorageError::Failed)?;
-        Ok([&nonce[..], &tag, &ciphertext].concat())
-    }
-
-    fn open(&self, name: &str, nonce: &[u8], rest: &[u8], content: &mut [u8]) -> Result<(), StorageError> {
-        let (tag, ciphertext) = rest.split_at_checked(TAG_SIZE).ok_or(StorageError::Tampered)?;
-        let cipher = self.cipher(OperationMode::Decrypt, name, nonce, ciphertext.len())?;
-        cipher.decrypt_final(ciphertext, content, tag).map(drop).map_err(|_| StorageError::Tampered)
-    }
-
-    fn cipher(&self, mode: OperationMode, name: &str, nonce: &[u8], size: usize) -> Result<AE, StorageError> {
-        let failed = |_| StorageError::Failed;
-        let mut key = TransientObject::allocate(TransientObjectType::Aes, 256).map_err(failed)?;
-        let secret = AttributeMemref::from_ref(AttributeId::SecretValue, self.key.expose());
-        key.populate(&[secret.into()]).map_err(failed)?;
-        let cipher = AE::allocate(AlgorithmId::AesGcm, mode, 256).map_err(failed)?;
-        cipher.set_key(&key).map_err(failed)?;
-        let context = [&self.uuid.0.0[..], name.as_bytes()].concat();
-        cipher.init(nonce, 8 * TAG_SIZE, context.len(), size).map_err(failed)?;
-        cipher.update_aad(&context);
-        Ok(cipher)
     }
 }
 
@@ -120,6 +165,17 @@ impl From<Error> for StorageError {
             Error::Busy => Self::Busy,
             Error::StorageCorrupt => Self::Tampered,
             _ => Self::Failed,
+        }
+    }
+}
+
+impl From<StorageError> for EnclaveError {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Failed => Self::STORAGE,
+            StorageError::Tampered => Self::TAMPERED,
+            StorageError::Busy => Self::BUSY,
+            StorageError::TooLong => Self::ENTRY_TOO_LONG,
         }
     }
 }

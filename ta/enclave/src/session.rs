@@ -13,7 +13,7 @@ use trustbox_tee::parameters::Parameter::{Memory, None};
 use trustbox_tee::parameters::{Claim, Parameters};
 use trustbox_tee::status::Status;
 
-use crate::{Enclave, Launched, MAX_MESSAGE, Reply, Sealed, TrustBox};
+use crate::{Enclave, EnclaveError, Launched, Reply, Sealed, TrustBox};
 
 /// Where the reply goes.
 const REPLY: usize = 1;
@@ -34,8 +34,8 @@ impl<E: Enclave> Application for Session<E> {
         let [Memory(Input, launch), None, None, None] = parameters.0 else {
             return Err(Status::BAD_PARAMETERS);
         };
-        let enclave = E::launch(launched(launch).map_err(|_| Status::BAD_PARAMETERS)?)?;
-        Ok(Self { enclave, request: vec![0; MAX_MESSAGE], reply: Reply::new() })
+        let enclave = E::launch(launched(launch).map_err(|_| Status::BAD_PARAMETERS)?).map_err(status)?;
+        Ok(Self { enclave, request: vec![0; E::MAX_REQUEST], reply: Reply::new(E::MAX_REPLY) })
     }
 
     fn invoke(&mut self, command: u32, parameters: &mut Parameters<'_>) -> Result<(), Status> {
@@ -55,8 +55,12 @@ impl<E: Enclave> Session<E> {
     fn call(&mut self, command: u32, request: Claim<'_>) -> Result<(), Status> {
         let request = request.copy_in(&mut self.request).map_err(|_| Status::EXCESS_DATA)?;
         self.reply.clear();
-        Ok(self.enclave.call(command, request, &mut self.reply)?)
+        self.enclave.call(command, request, &mut self.reply).map_err(status)
     }
+}
+
+fn status(error: EnclaveError) -> Status {
+    Status(error.code())
 }
 
 /// The launch, decoded from one private copy that is wiped again.

@@ -7,16 +7,12 @@ use alloc::vec::Vec;
 
 use trustbox_api::evidence::{ReportData, SignedEvidence};
 use trustbox_api::launch::Ticket;
-use trustbox_api::limits::MAX_REPLY;
 use trustbox_api::message::{
     CounterReply, CounterRequest, KeyReply, KeyRequest, Nonce, NoteRequest, ReportRequest,
 };
-use trustbox_api::{Command, Error, Secret, TRUSTBOX_UUID, wire};
-use trustbox_tee::mapping::Mapping;
-use trustbox_tee::parameters::Parameters;
-use trustbox_tee::session::{Failure, TaSession};
+use trustbox_api::{Command, Error, Secret, wire};
 
-use crate::EnclaveError;
+use crate::{EnclaveError, platform};
 
 /// Bytes of the longest request, a report's, with room to spare.
 const MAX_ENCODED: usize = 256;
@@ -46,6 +42,17 @@ impl TrustBox {
 
     /// Evidence for whoever chose `nonce`: which enclave on which device vouches for `data`, 64 bytes at most. The bytes are
     /// an encoded [`SignedEvidence`], to be handed on as they are.
+    ///
+    /// ```
+    /// use trustbox_enclave::{Bytes, Evidence, fake};
+    ///
+    /// let trustbox = fake::launched().trustbox;
+    /// let evidence = trustbox.report(Bytes([7; 32]), b"total=3").unwrap();
+    /// // Far away, where the device's attestation key and the nonce are known:
+    /// let found = trustbox_package::verify::evidence(&evidence, &fake::attestation_key()).unwrap();
+    /// let Evidence::Report(report) = found else { panic!() };
+    /// assert_eq!((report.nonce, &report.data[..]), (Bytes([7; 32]), &b"total=3"[..]));
+    /// ```
     pub fn report(&self, nonce: Nonce, data: &[u8]) -> Result<Vec<u8>, EnclaveError> {
         let data = ReportData::try_from(data).map_err(|_| EnclaveError::REQUEST_TOO_LONG)?;
         let request = ReportRequest { ticket: self.ticket, nonce, data };
@@ -56,11 +63,25 @@ impl TrustBox {
     }
 
     /// One of the enclave's counters; they are numbered from 0, and there are four.
+    ///
+    /// ```
+    /// let trustbox = trustbox_enclave::fake::launched().trustbox;
+    /// assert_eq!(trustbox.counter(0).advance(2), Ok(2));
+    /// assert_eq!(trustbox.counter(0).read(), Ok(2));
+    /// assert!(trustbox.counter(4).read().is_err());
+    /// ```
     pub fn counter(&self, index: u8) -> Counter<'_> {
         Counter { trustbox: self, index }
     }
 
     /// Appends a line to the device's activity log: 64 bytes at most.
+    ///
+    /// ```
+    /// use trustbox_enclave::fake;
+    ///
+    /// fake::launched().trustbox.note("door opened").unwrap();
+    /// assert_eq!(fake::notes(), ["door opened"]);
+    /// ```
     pub fn note(&self, text: &str) -> Result<(), EnclaveError> {
         let text = text.try_into().map_err(|_| EnclaveError::REQUEST_TOO_LONG)?;
         let request = NoteRequest { ticket: self.ticket, text };
@@ -69,6 +90,13 @@ impl TrustBox {
 
     /// A key of the enclave's for a purpose, named in 32 bytes at most: always the same as long as its sealed data lives,
     /// and unrelated to the keys of other labels, enclaves and devices.
+    ///
+    /// ```
+    /// let trustbox = trustbox_enclave::fake::launched().trustbox;
+    /// let (one, other) = (trustbox.key("export").unwrap(), trustbox.key("import").unwrap());
+    /// assert_ne!(one.expose(), other.expose());
+    /// assert_eq!(one.expose(), trustbox.key("export").unwrap().expose());
+    /// ```
     pub fn key(&self, label: &str) -> Result<Secret<32>, EnclaveError> {
         let label = label.try_into().map_err(|_| EnclaveError::REQUEST_TOO_LONG)?;
         let request = KeyRequest { ticket: self.ticket, label };
@@ -93,18 +121,12 @@ impl Counter<'_> {
     }
 }
 
-/// One request in a session of its own. The reply is in memory that is wiped when dropped.
-fn ask(command: Command, encoded: Result<&[u8], Error>) -> Result<Mapping, EnclaveError> {
-    let request = encoded.map_err(|_| EnclaveError::REQUEST_TOO_LONG)?;
-    let mut trustbox = TaSession::open(&TRUSTBOX_UUID, &Parameters::NONE).map_err(refused)?;
-    trustbox.exchange(command as u32, request, MAX_REPLY).map_err(refused)
-}
-
-fn refused(failure: Failure) -> EnclaveError {
-    match Error::from_code(failure.code) {
-        Some(error) if failure.from_callee => EnclaveError::refused(error),
-        _ => EnclaveError::NO_ANSWER,
-    }
+/// One request; the reply comes with all its room.
+fn ask(
+    command: Command,
+    encoded: Result<&[u8], Error>,
+) -> Result<impl core::ops::Deref<Target = [u8]> + use<>, EnclaveError> {
+    platform::ask(command, encoded.map_err(|_| EnclaveError::REQUEST_TOO_LONG)?)
 }
 
 fn misunderstood(_: Error) -> EnclaveError {

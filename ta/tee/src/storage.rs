@@ -64,8 +64,7 @@ pub(crate) fn create_key(id: &[u8], key: &impl GenericObject) -> Result<(), Erro
 }
 
 /// Deletes an object; no error where there is none.
-#[cfg(feature = "trusted-application")]
-pub(crate) fn delete(id: &[u8]) -> Result<(), Error> {
+pub fn delete(id: &[u8]) -> Result<(), Error> {
     let object = match open(id, sys::TEE_DATA_FLAG_ACCESS_WRITE_META) {
         Err(sys::TEE_ERROR_ITEM_NOT_FOUND) => return Ok(()),
         result => result.map_err(error)?,

@@ -2,25 +2,47 @@
 #![no_std]
 #![no_main]
 
-use trustbox_enclave::{Enclave, EnclaveError, Launched, Reply, Sealed};
+extern crate alloc;
+
+use alloc::string::String;
+
+use sha2::{Digest, Sha256};
+use trustbox_enclave::{Bytes, Enclave, EnclaveError, Launched, Reply, Sealed, TrustBox};
 use trustbox_meter::{MeterError, State, Store, command};
 
 /// The entry that holds the state.
 const ENTRY: &str = "state";
 
-struct Meter(SealedStore);
+struct Meter {
+    store: SealedStore,
+    trustbox: TrustBox,
+}
 
 struct SealedStore(Sealed);
 
 impl Enclave for Meter {
     fn launch(launched: Launched) -> Result<Self, EnclaveError> {
-        Ok(Self(SealedStore(launched.storage)))
+        Ok(Self { store: SealedStore(launched.storage), trustbox: launched.trustbox })
     }
 
     fn call(&mut self, command: u32, request: &[u8], reply: &mut Reply) -> Result<(), EnclaveError> {
         // Another launch of the meter may count at the same time.
-        let _lock = self.0.0.lock()?;
-        command::call(&mut self.0, command, request, reply).map_err(numbered)
+        let _lock = self.store.0.lock()?;
+        match command {
+            command::REPORT => self.report(request, reply),
+            _ => command::call(&mut self.store, command, request, reply).map_err(numbered),
+        }
+    }
+}
+
+impl Meter {
+    /// Has the device sign what [`command::QUERY`] says.
+    fn report(&mut self, request: &[u8], reply: &mut Reply) -> Result<(), EnclaveError> {
+        const NOT_A_NONCE: EnclaveError = EnclaveError::new(4);
+        let nonce = Bytes::from_slice(request).ok_or(NOT_A_NONCE)?;
+        let mut line = String::new();
+        command::call(&mut self.store, command::QUERY, &[], &mut line).map_err(numbered)?;
+        reply.write(&self.trustbox.report(nonce, &Sha256::digest(line))?)
     }
 }
 

@@ -1,0 +1,238 @@
+//! `tb run`: from the sources of a project to its output on the emulated device, in one go or after every change.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use trustbox_keys::dev;
+
+use crate::builder::Builder;
+use crate::device::{BootOptions, Device};
+use crate::guest::{GuestKind, Images};
+use crate::owned::{CLASS, Owned};
+use crate::project::{Built, Profile, Project};
+use crate::qemu_args::GDB_ADDRESS;
+use crate::ui;
+
+/// Where the device has the host program.
+const PROGRAM: &str = "/tmp/program";
+/// How often the sources are looked at.
+const LOOK: Duration = Duration::from_millis(300);
+
+/// Builds, signs, packs, boots, installs and runs a project.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Stay, and do it again after every change; the device stays on
+    #[arg(long)]
+    watch: bool,
+    /// Start from a new device
+    #[arg(long)]
+    fresh: bool,
+    /// Wait for a debugger and say how to reach the enclave
+    #[arg(long, conflicts_with = "watch")]
+    gdb: bool,
+    /// Run the project's tests instead of its host program
+    #[arg(long, conflicts_with_all = ["gdb", "watch"])]
+    tests: bool,
+    /// Only build, as small as it gets, for `tb pack` with the publisher's keys
+    #[arg(long, conflicts_with_all = ["watch", "fresh", "gdb", "tests"])]
+    build: bool,
+    /// How long the host program may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    timeout: u64,
+    /// Arguments of the host program
+    #[arg(last = true, value_name = "ARGS")]
+    program: Vec<String>,
+}
+
+/// Runs `tb run`; the result is the host program's exit status.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let project = Project::find()?;
+    if args.build {
+        let built = project.build(&open()?, Profile::Publish)?;
+        println!("{}", built.stripped.display());
+        return Ok(ExitCode::SUCCESS);
+    }
+    ensure!(
+        project.description().class_key.name.as_str() == CLASS,
+        "the package is for class key {}, the emulated device has {CLASS}\nhelp: give the publisher's class key to `tb pack` instead",
+        project.description().class_key.name
+    );
+    ui::only_long_steps();
+    let mut built = None;
+    if args.tests {
+        let builder = open()?;
+        let made = project.build(&builder, Profile::Run)?;
+        if made.tests.is_none() {
+            project.host_tests(&builder)?;
+            println!("{}", fs::read_to_string(project.kept().join("tests.log"))?.trim());
+            return Ok(ExitCode::SUCCESS);
+        }
+        built = Some(made);
+    }
+    let mut session = Session::start(&project, args, built)?;
+    let status = session.round(&project, args)?;
+    if args.watch {
+        return session.watch(&project, args);
+    }
+    session.owned.device.power_off()?;
+    Ok(ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX)))
+}
+
+fn open() -> Result<Builder> {
+    Builder::open(crate::board::DEFAULT)
+}
+
+/// A device that is on, and what is to run on it.
+struct Session {
+    owned: Owned,
+    built: Built,
+}
+
+impl Session {
+    /// Builds while the device boots. The build's lock is free again before anything runs.
+    fn start(project: &Project, args: &Args, built: Option<Built>) -> Result<Self> {
+        fs::create_dir_all(project.kept())
+            .with_context(|| format!("cannot make {}", project.kept().display()))?;
+        let builder = open()?;
+        let keys = dev::ensure(&builder.repo().dev_keys())?;
+        let images = builder.images(GuestKind::Plain, args.gdb)?;
+        let timeout = Duration::from_secs(args.timeout);
+        let state = Some(state(project, args.fresh)?);
+        let options = BootOptions { state, gdb: args.gdb, timeout, ..BootOptions::default() };
+        let build = || built.map_or_else(|| project.build(&builder, Profile::Run), Ok);
+        let (built, device) = if args.gdb {
+            let built = build()?;
+            explain_debugger(&images, &built);
+            (built, Device::boot(&images, &options)?)
+        } else {
+            at_once(build, || ui::step("boot", || Device::boot(&images, &options)))?
+        };
+        drop(builder);
+        let owned = ui::step("provision", || Owned::take(device, keys, &[built.uuid]))?;
+        Ok(Self { owned, built })
+    }
+
+    /// Installs and runs what is built.
+    fn round(&mut self, project: &Project, args: &Args) -> Result<i32> {
+        let (built, owned) = (&self.built, &mut self.owned);
+        ui::step("install", || owned.install(&built.image, &project.description()))?;
+        let program =
+            if args.tests { built.tests.as_ref().unwrap_or(&built.program) } else { &built.program };
+        owned.device.push(program, PROGRAM)?;
+        let words: Vec<&str> = [PROGRAM].into_iter().chain(args.program.iter().map(String::as_str)).collect();
+        let status = owned.device.exec_to(&words, &mut std::io::stdout(), &mut std::io::stderr())?;
+        if status != 0 {
+            ui::line(&format!("the host program ended with status {status}"));
+        }
+        Ok(status)
+    }
+
+    /// Goes on until somebody ends it; an error of a build is shown, and the next change is another try.
+    fn watch(mut self, project: &Project, args: &Args) -> Result<ExitCode> {
+        let mut seen = sources(project.root())?;
+        ui::line("waiting for changes; Ctrl-C ends this");
+        loop {
+            thread::sleep(LOOK);
+            let now = sources(project.root())?;
+            if now == seen {
+                continue;
+            }
+            seen = now;
+            let began = Instant::now();
+            match self.again(project, args) {
+                Ok(()) => ui::line(&format!("from change to result: {:.1} s", began.elapsed().as_secs_f32())),
+                Err(error) => eprintln!("error: {error:#}"),
+            }
+        }
+    }
+
+    fn again(&mut self, project: &Project, args: &Args) -> Result<()> {
+        // A package.toml that changed counts as well.
+        let project = Project::open(project.root())?;
+        self.built = project.build(&open()?, Profile::Run)?;
+        self.round(&project, args).map(drop)
+    }
+}
+
+/// Both at the same time; the first error counts.
+fn at_once<A, B: Send>(
+    here: impl FnOnce() -> Result<A>,
+    there: impl FnOnce() -> Result<B> + Send,
+) -> Result<(A, B)> {
+    thread::scope(|scope| {
+        let there = scope.spawn(there);
+        let here = here();
+        let there = there.join().map_err(|_| anyhow!("a thread panicked"))?;
+        Ok((here?, there?))
+    })
+}
+
+/// The file that keeps the device's storage from run to run.
+fn state(project: &Project, fresh: bool) -> Result<PathBuf> {
+    let state = project.kept().join("device.img");
+    if fresh && state.exists() {
+        fs::remove_file(&state).map_err(|error| anyhow!("cannot remove {}: {error}", state.display()))?;
+    }
+    Ok(state)
+}
+
+/// Every source with its size and the time of its last change.
+fn sources(root: &Path) -> Result<BTreeMap<PathBuf, (u64, Option<SystemTime>)>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![root.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            let hidden = entry.file_name().to_string_lossy().starts_with('.');
+            if hidden || entry.file_name() == "target" {
+                continue;
+            }
+            // An editor may have taken a file away meanwhile.
+            let Ok(metadata) = entry.metadata() else { continue };
+            if metadata.is_dir() {
+                folders.push(entry.path());
+            } else if entry.file_name() != "Cargo.lock" {
+                found.insert(entry.path(), (metadata.len(), metadata.modified().ok()));
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn explain_debugger(images: &Images, built: &Built) {
+    eprintln!(
+        "the emulated device waits for a debugger at {GDB_ADDRESS}:\n  \
+         gdb-multiarch {}\n  (gdb) target remote {GDB_ADDRESS}\n  (gdb) continue\n\
+         OP-TEE loads an enclave at the same address each time in this build. Its log, secure.log in the newest folder of\n\
+         {}, has the line `ELF ({}) at ADDRESS`; then\n  \
+         (gdb) add-symbol-file {} -o ADDRESS\n  (gdb) hbreak TA_InvokeCommandEntryPoint",
+        images.firmware.with_file_name("tee.elf").display(),
+        images.repo.cache().join("qemu").display(),
+        built.uuid,
+        built.elf.display(),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_are_what_people_write() {
+        let root = std::env::temp_dir().join(format!("tb-sources-{}", std::process::id()));
+        for name in ["src/a.rs", "target/b", ".git/c", "Cargo.lock"] {
+            fs::create_dir_all(root.join(name).parent().unwrap()).unwrap();
+            fs::write(root.join(name), "x").unwrap();
+        }
+        let before = sources(&root).unwrap();
+        assert_eq!(before.keys().collect::<Vec<_>>(), [&root.join("src/a.rs")]);
+        fs::write(root.join("src/a.rs"), "xy").unwrap();
+        assert_ne!(sources(&root).unwrap(), before);
+        fs::remove_dir_all(root).unwrap();
+    }
+}
