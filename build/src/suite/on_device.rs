@@ -16,7 +16,8 @@ use crate::ta::Enclave;
 use crate::tool::Tool;
 use crate::ui;
 
-const PROGRAM: &str = "trustbox-test";
+/// The suite on the device.
+pub(crate) const PROGRAM: &str = "trustbox-test";
 /// Where the device has what the suite needs.
 const AUTHORITY: &str = "/tmp/authority.pem";
 const METER: &str = "/tmp/meter.ta";

@@ -3,11 +3,12 @@
 
 use std::time::Instant;
 
+use trustbox_api::message::OpenRequest;
 use trustbox_api::{Bytes, Command, Error};
 
 use crate::case::Stop;
 use crate::check_eq;
-use crate::context::{Context, Image, info, install, send, send_chunk};
+use crate::context::{Context, Image, encode, info, install, send, send_chunk};
 use crate::forge::unsigned_image;
 use crate::package::Package;
 
@@ -25,17 +26,78 @@ pub struct Figure {
     pub unit: &'static str,
 }
 
-/// All figures.
-pub fn all(context: &mut Context<'_>) -> Result<Vec<Figure>, Stop> {
+/// The command of an echo, in the enclave c-echo and in the plain TA.
+pub const ECHO: u32 = 1;
+/// Bytes that an echo takes and gives.
+pub const INVOKE_BYTES: usize = 4096;
+
+/// All figures; `sized` is the image that is installed.
+pub fn all(context: &mut Context<'_>, sized: &Image) -> Result<Vec<Figure>, Stop> {
     context.installed()?;
     let gcm = decryption(context)?;
     let (idle, extra) = secure_memory(context)?;
     let bytes = |name, value: u64| Figure { name, value: value as f64, unit: "bytes" };
-    Ok(vec![
+    let mut figures = vec![
         Figure { name: "gcm_instr_per_byte", value: gcm, unit: "instructions per byte" },
         bytes("secure_mem_idle", idle),
         bytes("secure_mem_peak_extra", extra),
-    ])
+    ];
+    figures.push(installation(context, sized)?);
+    figures.extend(launch(context)?);
+    Ok(figures)
+}
+
+/// A figure that counts instructions.
+pub fn in_instructions(name: &'static str, value: f64) -> Figure {
+    Figure { name, value, unit: "instructions" }
+}
+
+/// Nanoseconds of the middle one of `times` runs.
+pub fn median<A, E>(times: usize, mut work: impl FnMut() -> Result<A, E>) -> Result<f64, E> {
+    let mut all = Vec::new();
+    for _ in 0..times {
+        let start = Instant::now();
+        work()?;
+        all.push(start.elapsed().as_nanos());
+    }
+    all.sort_unstable();
+    Ok(all[times / 2] as f64)
+}
+
+/// An install from opening the session to the end.
+fn installation(context: &mut Context<'_>, sized: &Image) -> Result<Figure, Stop> {
+    context.keyed()?;
+    let package = context.package(sized);
+    let time = median(3, || -> Result<(), Stop> {
+        Ok(install(context.connect()?.as_mut(), &package.0, &package.1)?)
+    })?;
+    Ok(in_instructions("install", time))
+}
+
+/// A session to the TA, a launch in it, and a call of what was launched.
+fn launch(context: &mut Context<'_>) -> Result<[Figure; 3], Stop> {
+    let c_echo = context.c_echo.clone();
+    context.with(&c_echo)?;
+    let open = encode(&OpenRequest { uuid: c_echo.uuid });
+    // Closing is not part of opening: sessions stay until all are open.
+    let mut links = Vec::new();
+    let session = median(5, || context.connect().map(|link| links.push(link)))?;
+    let mut idle = links.iter_mut();
+    let launch = median(5, || -> Result<(), Stop> {
+        let link = idle.next().ok_or(Stop::Skipped("no session"))?;
+        Ok(send(link.as_mut(), Command::OpenEnclave, &open)?)
+    })?;
+    let link = links.last_mut().ok_or(Stop::Skipped("no session"))?;
+    let request = [0x5a; INVOKE_BYTES];
+    let invoke = median(9, || match link.invoke(ECHO, &request, INVOKE_BYTES) {
+        None => Err(Stop::Skipped("enclaves do not run here")),
+        Some(reply) => {
+            check_eq!(reply?.as_slice(), request, "echo");
+            Ok(())
+        }
+    })?;
+    let figures = [("session", session), ("launch", launch), ("invoke_4k", invoke)];
+    Ok(figures.map(|(name, time)| in_instructions(name, time)))
 }
 
 /// What an idle session costs of OP-TEE's heap and the memory of TAs, and what an install costs beside its payload.

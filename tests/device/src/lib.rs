@@ -15,5 +15,7 @@ pub mod invariants;
 #[cfg(feature = "optee")]
 pub mod optee;
 pub mod package;
+#[cfg(feature = "optee")]
+pub mod reference;
 pub mod report;
 pub mod target;

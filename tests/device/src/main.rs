@@ -15,6 +15,7 @@ use trustbox_test::case::run_all;
 use trustbox_test::cases;
 use trustbox_test::context::{Context, Image, Images, Parties};
 use trustbox_test::optee::Optee;
+use trustbox_test::reference;
 use trustbox_test::report::Reporter;
 
 /// Numbered cases against the TrustBox TA; results as TAP version 14.
@@ -27,10 +28,10 @@ struct Args {
     #[arg(long)]
     list: bool,
     /// Private key (PKCS#8 PEM) of the provisioning authority that the firmware was built with
-    #[arg(long, required_unless_present = "list")]
+    #[arg(long, required_unless_present_any = ["list", "plain"])]
     authority: Option<PathBuf>,
     /// Signed OP-TEE image of an enclave; the suite needs the meter, the probe in three versions, and the enclave in C
-    #[arg(long = "image", required_unless_present = "list")]
+    #[arg(long = "image", required_unless_present_any = ["list", "plain"])]
     images: Vec<PathBuf>,
     /// A properly signed image under the UUID of the TrustBox TA, which must never run
     #[arg(long)]
@@ -46,8 +47,14 @@ struct Args {
     level: u32,
     /// Take figures instead and print them as JSON, one a line; `build/tb bench` boots a device whose time counts
     /// instructions
-    #[arg(long, conflicts_with = "list")]
+    #[arg(long, conflicts_with = "list", requires = "sized")]
     bench: bool,
+    /// With --bench: the image whose install is measured
+    #[arg(long)]
+    sized: Option<PathBuf>,
+    /// With --bench: this is OP-TEE without TrustBox, and the TA to compare launches and calls with
+    #[arg(long, requires = "bench")]
+    plain: Option<PathBuf>,
     /// Also write the results as JUnit XML
     #[arg(long)]
     junit: Option<PathBuf>,
@@ -77,6 +84,10 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args, selected: &[&trustbox_test::case::Case]) -> Result<bool, String> {
+    if let (Some(sized), Some(plain)) = (&args.sized, &args.plain) {
+        print(&reference::all(&image(sized)?, sized, &image(plain)?)?);
+        return Ok(true);
+    }
     let target = Optee::new()?;
     let authority = authority(args.authority.as_ref().ok_or("no authority key")?)?;
     let parties = Parties::strangers(authority);
@@ -87,8 +98,9 @@ fn run(args: &Args, selected: &[&trustbox_test::case::Case]) -> Result<bool, Str
     context.cancel = args.cancel.clone();
     context.impostor = args.impostor.clone();
     context.largest = args.largest.as_ref().map(image).transpose()?;
-    if args.bench {
-        return figures(&mut context).map(|()| true);
+    if let Some(sized) = &args.sized {
+        print(&bench::all(&mut context, &image(sized)?).map_err(|stop| format!("{stop:?}"))?);
+        return Ok(true);
     }
     let mut out = std::io::stdout();
     let mut reporter = Reporter::new(&mut out);
@@ -99,12 +111,11 @@ fn run(args: &Args, selected: &[&trustbox_test::case::Case]) -> Result<bool, Str
     Ok(good)
 }
 
-fn figures(context: &mut Context<'_>) -> Result<(), String> {
-    for figure in bench::all(context).map_err(|stop| format!("{stop:?}"))? {
-        let Figure { name, value, unit } = figure;
+/// As JSON, one a line.
+fn print(figures: &[Figure]) {
+    for Figure { name, value, unit } in figures {
         println!("{{\"name\":\"{name}\",\"value\":{value:.2},\"unit\":\"{unit}\"}}");
     }
-    Ok(())
 }
 
 fn authority(path: &PathBuf) -> Result<SigningKey, String> {

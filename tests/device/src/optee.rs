@@ -21,6 +21,10 @@ const ALLOC_STATS: u32 = 1;
 const HEAP_POOL: u32 = 1;
 const TA_POOL: u32 = 3;
 
+/// The pseudo-TA that installs trusted applications, and its command.
+const SECSTOR: &str = "6e256cba-fc4d-4941-ad09-2ca1860342dd";
+const BOOTSTRAP: u32 = 0;
+
 /// OP-TEE under Linux.
 pub struct Optee(RefCell<Context>);
 
@@ -30,6 +34,18 @@ impl Optee {
     /// Connects to the TEE driver.
     pub fn new() -> Result<Self, String> {
         Context::new().map(|context| Self(RefCell::new(context))).map_err(|error| format!("no TEE: {error}"))
+    }
+
+    /// Installs a signed image as `xtest --install-ta` does, where OP-TEE lets Linux do that.
+    pub fn install_directly(&self, image: &[u8]) -> Result<(), Code> {
+        let image = ParamTmpRef::new_input(image);
+        let mut operation = Operation::new(0, image, ParamNone, ParamNone, ParamNone);
+        self.open(SECSTOR)?.invoke_command(BOOTSTRAP, &mut operation).map_err(code)
+    }
+
+    /// Opens a session to any TA that takes calls of the shape of TrustBox's.
+    pub fn connect_directly(&self, uuid: &str) -> Result<Box<dyn Link + '_>, Code> {
+        Ok(Box::new(OpteeLink(self.open(uuid)?)))
     }
 
     fn open(&self, uuid: &str) -> Result<Session, Code> {
