@@ -133,7 +133,7 @@ fn said(step: &Step, reply: &ChallengeReply) -> (Command, Vec<u8>) {
 }
 
 proptest! {
-    #![proptest_config(config(192))]
+    #![proptest_config(config(128))]
 
     #[test]
     fn a_device_lives_as_its_model(steps in prop::collection::vec(step(), 1..24)) {
@@ -307,7 +307,7 @@ fn ready(context: &mut Context<'_>, device: Bytes<32>) -> [(u64, Vec<u8>); 5] {
 }
 
 proptest! {
-    #![proptest_config(config(128))]
+    #![proptest_config(config(80))]
 
     #[test]
     fn a_statement_counts_if_every_binding_holds(words in prop::collection::vec(word(), 1..12)) {
