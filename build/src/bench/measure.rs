@@ -110,7 +110,8 @@ fn sized(builder: &Builder) -> Result<PathBuf> {
 }
 
 fn plain(builder: &Builder) -> Result<PathBuf> {
-    let elf = builder.c_application(&builder.repo.root().join("tests/device/c/plain"))?;
+    let folder = builder.repo.root().join("tests/device/c/plain");
+    let elf = builder.c_enclave(&builder.dev_kit(false)?, &folder, &builder.work("plain")?)?.elf;
     let stripped = builder.strip(&elf, &builder.work("ta")?.join("plain.stripped.elf"))?;
     builder.sign_as(&stripped, PLAIN_UUID, 1)
 }

@@ -29,11 +29,6 @@ impl Builder {
         folders.iter().map(build).collect()
     }
 
-    /// Builds any trusted application in C; the ELF file.
-    pub(crate) fn c_application(&self, folder: &Path) -> Result<PathBuf> {
-        Ok(self.c_enclave(&self.dev_kit(false)?, folder)?.elf)
-    }
-
     /// Only the ELF file is asked of the kit: stripping and signing are ours.
     pub(crate) fn c_enclave(&self, kit: &Path, folder: &Path, out: &Path) -> Result<CEnclave> {
         let name = folder.file_name().and_then(|name| name.to_str()).context("enclave without a name")?;
