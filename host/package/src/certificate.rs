@@ -1,6 +1,7 @@
 //! The certificate in a package of the original, and signatures checked with it. Not a trust anchor: anybody can put one there.
 
 use rsa::RsaPublicKey;
+use rsa::pkcs1::EncodeRsaPublicKey;
 use rsa::pkcs1v15::{Signature, VerifyingKey};
 use rsa::pkcs8::DecodePublicKey;
 use rsa::signature::Verifier;
@@ -71,9 +72,21 @@ impl Certificate {
         self.key.n().bits_vartime()
     }
 
+    /// Its key, PKCS#1 RSAPublicKey in DER.
+    pub fn public_key_der(&self) -> Vec<u8> {
+        // A key that was decoded encodes again.
+        self.key.to_pkcs1_der().map(|der| der.as_bytes().to_vec()).unwrap_or_default()
+    }
+
     /// Whether its key made a signature, RSASSA-PKCS1-v1_5 with SHA-256.
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         let key = VerifyingKey::<Sha256>::new(self.key.clone());
         Signature::try_from(signature).is_ok_and(|signature| key.verify(message, &signature).is_ok())
     }
+}
+
+/// An RSA key in a DER SubjectPublicKeyInfo, as PKCS#1 RSAPublicKey in DER; none where it is another kind of key.
+pub fn public_key_der(spki: &[u8]) -> Option<Vec<u8>> {
+    let key = RsaPublicKey::from_public_key_der(spki).ok()?;
+    key.to_pkcs1_der().ok().map(|der| der.as_bytes().to_vec())
 }
