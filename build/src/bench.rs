@@ -1,4 +1,7 @@
-//! `tb bench`: figures that can be compared between machines, because they count instructions and bytes, not seconds.
+//! `tb bench`: figures that can be compared between machines, because they count instructions and bytes, not seconds; and of the
+//! publisher's tools, ratios of times taken in the same run.
+
+mod pack;
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,22 +17,34 @@ use crate::suite::on_device::{TEST_PROGRAM, prepared};
 use crate::ui;
 
 /// What figures must not exceed.
-const GOALS: [(&str, f64); 4] = [
+const GOALS: [(&str, f64); 5] = [
     ("gcm_instr_per_byte", 20.0),
     ("ta_bytes", 163_840.0),
     ("secure_mem_idle", 524_288.0),
     ("secure_mem_peak_extra", 524_288.0),
+    ("pack_ratio", 1.3),
 ];
 
-/// Takes all figures in one run.
+/// Takes all figures in one run, or those of a part.
 #[derive(clap::Args)]
 pub(crate) struct Args {
+    /// Only the figures of this part
+    part: Option<Part>,
     /// Board to measure
     #[arg(long, value_name = "BOARD", default_value = crate::board::DEFAULT)]
     platform: String,
     /// Also write the figures to a file, as a JSON array
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+}
+
+/// A part that has figures of its own.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// What runs on the emulated device
+    Device,
+    /// `tb pack`, on this host
+    Pack,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -43,10 +58,16 @@ struct Figure {
 
 /// Runs `tb bench`; the exit status says whether every goal is met.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let builder = Builder::open(&args.platform)?;
-    let mut figures = ui::step("figures", || on_device(&builder))?;
-    figures.push(ta_size(&builder)?);
-    figures.push(ui::step("inference", || inference(&builder))?);
+    let mut figures = Vec::new();
+    if args.part != Some(Part::Pack) {
+        let builder = Builder::open(&args.platform)?;
+        figures.extend(ui::step("figures", || on_device(&builder))?);
+        figures.push(ta_size(&builder)?);
+        figures.push(ui::step("inference", || inference(&builder))?);
+    }
+    if args.part != Some(Part::Device) {
+        figures.extend(ui::step("figures of tb pack", pack::figures)?);
+    }
     for figure in &mut figures {
         figure.goal = GOALS.iter().find(|(name, _)| *name == figure.name).map(|(_, goal)| *goal);
     }
@@ -80,6 +101,12 @@ fn ta_size(builder: &Builder) -> Result<Figure> {
     let ta = builder.trustbox_ta(&builder.dev_kit(false)?)?;
     let value = fs::metadata(&ta.stripped)?.len() as f64;
     Ok(Figure { name: "ta_bytes".to_owned(), value, unit: "bytes".to_owned(), goal: None })
+}
+
+impl Figure {
+    fn new(name: &str, value: f64, unit: &str) -> Self {
+        Self { name: name.to_owned(), value, unit: unit.to_owned(), goal: None }
+    }
 }
 
 fn show(figures: &[Figure]) {

@@ -3,7 +3,6 @@
 //! For publishers. The work is done by `trustbox-package`; here are the files, the keys and where they come from, and the
 //! development keys that stand in for what is not named, with a note on standard error.
 
-mod key_service;
 mod legacy;
 mod settings;
 mod source;

@@ -73,8 +73,13 @@ impl SigningKey {
             path.display()
         );
         let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Self::parse(path, &text)
+    }
+
+    /// `path` is for messages.
+    fn parse(path: &Path, text: &[u8]) -> Result<Self> {
         let (label, der) =
-            pem_rfc7468::decode_vec(&text).map_err(|error| anyhow!("{}: {error}", path.display()))?;
+            pem_rfc7468::decode_vec(text).map_err(|error| anyhow!("{}: {error}", path.display()))?;
         ensure!(label == "PRIVATE KEY", "{} holds \"{label}\", not a PKCS#8 private key", path.display());
         let pair = KeyPair::from_pkcs8(&der).map_err(|error| anyhow!("{}: {error}", path.display()))?;
         Ok(Self(Place::Memory(pair)))
@@ -229,6 +234,8 @@ impl SigningKey {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
     use ring::signature::{RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, UnparsedPublicKey};
 
@@ -239,11 +246,16 @@ pub(crate) mod tests {
         sign(&key(), Algorithm::Pss, &uuid, version, b"payload").unwrap()
     }
 
+    /// Generated once: it takes a while.
+    static PEM: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key.pem");
+        SigningKey::load_or_generate(&path).unwrap();
+        fs::read(path).unwrap()
+    });
+
     pub(crate) fn key() -> SigningKey {
-        let folder = std::env::temp_dir().join(format!("tb-sign-{:?}", std::thread::current().id()));
-        let key = SigningKey::load_or_generate(&folder.join("key.pem")).unwrap();
-        fs::remove_dir_all(folder).unwrap();
-        key
+        SigningKey::parse(Path::new("key.pem"), &PEM).unwrap()
     }
 
     #[test]

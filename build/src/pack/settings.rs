@@ -33,7 +33,7 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "NAME[@VERSION]", value_parser = parse_key_ref)]
     #[serde(deserialize_with = "key_ref")]
     pub(crate) class_key: Option<KeyRef>,
-    /// Where the class key is: a store of keys, a token (pkcs11:…), or a key service (https://…) [default: the development keys]
+    /// Where the class key is: a store of keys, or a token (pkcs11:…) [default: the development keys]
     #[arg(long, value_name = "SOURCE")]
     #[serde(deserialize_with = "source")]
     pub(crate) class_keys: Option<Source>,
@@ -48,8 +48,9 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "KEY")]
     #[serde(deserialize_with = "source")]
     pub(crate) ta_key: Option<Source>,
-    /// Version of an ELF file; a signed TA has its own
+    /// Version of an ELF file; a signed TA has its own. In a description also `version`
     #[arg(long, value_name = "N")]
+    #[serde(alias = "version")]
     pub(crate) ta_version: Option<u32>,
     /// Lowest version of OP-TEE that it runs on [default: 4.10.0]
     #[arg(long, value_name = "VERSION", value_parser = parse_version)]
@@ -233,6 +234,10 @@ mod tests {
         let flags = Settings { name: Some(parse_name("other").unwrap()), ..Settings::default() };
         let both = flags.or(settings);
         assert_eq!((both.name.unwrap().as_str(), both.class_key.unwrap().version), ("other", 2));
+        assert_eq!(
+            (load("version = 3").unwrap().ta_version, load("ta-version = 4").unwrap().ta_version),
+            (Some(3), Some(4))
+        );
     }
 
     #[test]

@@ -1,20 +1,17 @@
-//! Where keys come from: a file, a PKCS#11 token, or a key service. What is not named is a development key, with a note.
+//! Where keys come from: a file or a PKCS#11 token. What is not named is a development key, with a note.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use anyhow::{Context, Error, Result, anyhow, bail};
+use anyhow::{Context, Error, Result, bail};
 use trustbox_api::key::{KeyId, KeyRef};
 use trustbox_keys::{ClassKeys, DevKeys, dev, files};
-use trustbox_package::class_key;
 use trustbox_package::original::Rs256;
 use trustbox_package::seal::Aes256;
 use trustbox_package::sign::{Es256, public_key};
 use trustbox_pkcs11::{AesKey, EcKey, RsaKey, SCHEME, Uri};
 
 use crate::builder::Repo;
-use crate::pack::key_service;
 use crate::pack::settings::Settings;
 use crate::{sign_ta, ui};
 
@@ -25,8 +22,6 @@ pub(crate) enum Source {
     File(PathBuf),
     /// In a PKCS#11 token.
     Token(Uri),
-    /// A key service hands it out, as the original's does.
-    Service(String),
 }
 
 impl Source {
@@ -47,19 +42,9 @@ impl FromStr for Source {
             return Ok(Self::Token(text.parse()?));
         }
         if text.starts_with("http://") || text.starts_with("https://") {
-            return Ok(Self::Service(text.to_owned()));
+            bail!("{text}: keys do not come from a key service yet\nhelp: name a file or a token (pkcs11:…)");
         }
         Ok(Self::File(text.into()))
-    }
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path) => path.display().fmt(f),
-            Self::Token(uri) => uri.fmt(f),
-            Self::Service(url) => f.write_str(url),
-        }
     }
 }
 
@@ -68,7 +53,6 @@ pub(crate) fn publisher(settings: &Settings) -> Result<(Box<dyn Es256>, KeyId)> 
     let key: Box<dyn Es256> = match &settings.publisher {
         Some(Source::File(path)) => Box::new(files::load_private(path)?),
         Some(Source::Token(uri)) => Box::new(EcKey::open(uri)?),
-        Some(service) => return Err(only_here("publisher key", service)),
         None => Box::new(stand_in("publisher key")?.publisher),
     };
     let owner_root = match &settings.owner_root {
@@ -83,7 +67,6 @@ pub(crate) fn class_key(settings: &Settings, key: &KeyRef) -> Result<Box<dyn Aes
     Ok(match &settings.class_keys {
         Some(Source::File(path)) => Box::new(ClassKeys::load(path)?.require(key)?.clone()),
         Some(Source::Token(uri)) => Box::new(AesKey::open(uri)?),
-        Some(Source::Service(url)) => Box::new(key_service::fetch(url, &class_key::name(key))?),
         None => Box::new(stand_in("class key")?.class_keys.require(key)?.clone()),
     })
 }
@@ -93,7 +76,6 @@ pub(crate) fn ta_key(settings: &Settings) -> Result<sign_ta::SigningKey> {
     match &settings.ta_key {
         Some(Source::File(path)) => sign_ta::SigningKey::load(path),
         Some(Source::Token(uri)) => Ok(sign_ta::SigningKey::in_token(RsaKey::open(uri)?)),
-        Some(service) => Err(only_here("TA signing key", service)),
         None => {
             not_trusted("TA signing key");
             sign_ta::SigningKey::load_or_generate(&Repo::find()?.dev_keys().join("ta-signing.pem"))
@@ -106,12 +88,7 @@ pub(crate) fn original_signer(settings: &Settings) -> Result<Box<dyn Rs256>> {
     match settings.signer.as_ref().context("no key to sign with\nhelp: --signer names an RSA-2048 key")? {
         Source::File(path) => Ok(Box::new(sign_ta::SigningKey::load(path)?)),
         Source::Token(uri) => Ok(Box::new(RsaKey::open(uri)?)),
-        service => Err(only_here("signing key", service)),
     }
-}
-
-fn only_here(what: &str, source: &Source) -> Error {
-    anyhow!("{what} is {source}, which hands out class keys only\nhelp: name a file or a token (pkcs11:…)")
 }
 
 /// Development keys are used only in place of what is not named.
@@ -141,25 +118,11 @@ mod tests {
         let shown = |text: &str| match text.parse::<Source>().unwrap() {
             Source::File(path) => format!("file {}", path.display()),
             Source::Token(uri) => format!("token {uri}"),
-            Source::Service(url) => format!("service {url}"),
         };
         assert_eq!(shown("keys.json"), "file keys.json");
         assert_eq!(shown("pkcs11:object=a?pin-source=file:/p"), "token pkcs11:object=a");
-        assert_eq!(shown("https://keys/get"), "service https://keys/get");
         assert!("pkcs11:".parse::<Source>().is_err());
-    }
-
-    #[test]
-    fn keys_that_sign_are_not_fetched() {
-        let service: Option<Source> = "https://keys/get".parse().ok();
-        let settings = Settings {
-            publisher: service.clone(),
-            ta_key: service.clone(),
-            signer: service,
-            ..Settings::default()
-        };
-        for error in [publisher(&settings).err(), ta_key(&settings).err(), original_signer(&settings).err()] {
-            assert!(error.unwrap().to_string().contains("hands out class keys only\nhelp: "));
-        }
+        let error = "https://keys/get".parse::<Source>().err().unwrap().to_string();
+        assert!(error.contains("do not come from a key service yet\nhelp: "), "{error}");
     }
 }
