@@ -7,10 +7,16 @@ use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::device::TimedOut;
-use crate::{bench, demo, doctor, firmware, fuzz, lock_update, new, pack, qemu_command, run, suite, ta, ui};
+use crate::usage::Usage;
+use crate::{
+    bench, demo, doctor, firmware, fuzz, inspect, lock_update, new, pack, qemu_command, run, suite, ta, ui,
+    unpack, verify,
+};
 
 /// Exit status of a command that took too long, as coreutils' timeout has it.
 const TIMED_OUT: u8 = 124;
+/// Exit status of a wrong command line, as clap has it.
+const WRONG_USAGE: u8 = 2;
 
 /// Builds, runs and tests TrustBox.
 #[derive(Parser)]
@@ -34,8 +40,14 @@ enum Task {
     New(new::Args),
     /// Builds the project that this folder is in, and runs it on the emulated device
     Run(run::Args),
-    /// Encrypts a signed enclave for a class of devices
-    Pack(pack::Args),
+    /// Encrypts an enclave for a class of devices
+    Pack(Box<pack::Args>),
+    /// What is in a package or a signed TA
+    Inspect(inspect::Args),
+    /// Who signed a package or a TA, and whether it is as they signed it
+    Verify(verify::Args),
+    /// The enclave out of a package, with its key
+    Unpack(unpack::Args),
     /// The main job, end to end, on real OP-TEE
     Demo(demo::Args),
     /// Every test
@@ -62,7 +74,11 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
-            if error.is::<TimedOut>() { ExitCode::from(TIMED_OUT) } else { ExitCode::FAILURE }
+            match () {
+                () if error.is::<TimedOut>() => ExitCode::from(TIMED_OUT),
+                () if error.is::<Usage>() => ExitCode::from(WRONG_USAGE),
+                () => ExitCode::FAILURE,
+            }
         }
     }
 }
@@ -75,7 +91,10 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Qemu(args) => return qemu_command::run(args),
         Task::New(args) => new::run(&args)?,
         Task::Run(args) => return run::run(&args),
-        Task::Pack(args) => pack::run(args)?,
+        Task::Pack(args) => pack::run(*args)?,
+        Task::Inspect(args) => return inspect::run(args),
+        Task::Verify(args) => return verify::run(&args),
+        Task::Unpack(args) => unpack::run(&args)?,
         Task::Demo(args) => demo::run(&args)?,
         Task::Test(args) => return suite::run(&args),
         Task::Fuzz(args) => return fuzz::run(&args),

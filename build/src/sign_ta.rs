@@ -12,6 +12,9 @@ use ring::rand::SystemRandom;
 use ring::rsa::KeyPair;
 use ring::signature::{RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding};
 use sha2::{Digest, Sha256};
+use trustbox_package::original::Rs256;
+use trustbox_package::sign::SignError;
+use trustbox_pkcs11::RsaKey;
 
 use crate::tool::Tool;
 
@@ -47,8 +50,13 @@ impl Algorithm {
     }
 }
 
-/// An RSA private key for signing.
-pub struct SigningKey(KeyPair);
+/// An RSA private key for signing, in memory or in a PKCS#11 token.
+pub struct SigningKey(Place);
+
+enum Place {
+    Memory(KeyPair),
+    Token(RsaKey),
+}
 
 impl SigningKey {
     /// Reads a PKCS#8 PEM file; refuses one that others may read.
@@ -65,11 +73,21 @@ impl SigningKey {
             path.display()
         );
         let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Self::parse(path, &text)
+    }
+
+    /// `path` is for messages.
+    fn parse(path: &Path, text: &[u8]) -> Result<Self> {
         let (label, der) =
-            pem_rfc7468::decode_vec(&text).map_err(|error| anyhow!("{}: {error}", path.display()))?;
+            pem_rfc7468::decode_vec(text).map_err(|error| anyhow!("{}: {error}", path.display()))?;
         ensure!(label == "PRIVATE KEY", "{} holds \"{label}\", not a PKCS#8 private key", path.display());
         let pair = KeyPair::from_pkcs8(&der).map_err(|error| anyhow!("{}: {error}", path.display()))?;
-        Ok(Self(pair))
+        Ok(Self(Place::Memory(pair)))
+    }
+
+    /// A key in a token.
+    pub(crate) fn in_token(key: RsaKey) -> Self {
+        Self(Place::Token(key))
     }
 
     /// Reads `path`, generating an RSA-3072 key with the host's openssl on first use.
@@ -80,12 +98,36 @@ impl SigningKey {
         Self::load(path)
     }
 
+    /// Bytes of the modulus, and so of a signature.
+    fn size(&self) -> usize {
+        match &self.0 {
+            Place::Memory(pair) => pair.public().modulus_len(),
+            Place::Token(key) => key.signature_size(),
+        }
+    }
+
     fn sign(&self, algorithm: Algorithm, message: &[u8]) -> Result<Vec<u8>> {
-        let mut signature = vec![0; self.0.public().modulus_len()];
-        self.0
-            .sign(algorithm.encoding(), &SystemRandom::new(), message, &mut signature)
+        let pair = match (&self.0, algorithm) {
+            (Place::Token(key), Algorithm::Pss) => return Ok(key.sign_pss(message)?),
+            (Place::Token(key), Algorithm::Pkcs1v15) => return Ok(Rs256::sign(key, message)?),
+            (Place::Memory(pair), _) => pair,
+        };
+        let mut signature = vec![0; self.size()];
+        pair.sign(algorithm.encoding(), &SystemRandom::new(), message, &mut signature)
             .map_err(|_| anyhow!("signing failed"))?;
         Ok(signature)
+    }
+}
+
+/// What signs packages of the original.
+impl Rs256 for SigningKey {
+    fn bits(&self) -> u32 {
+        self.size() as u32 * 8
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        Self::sign(self, Algorithm::Pkcs1v15, message)
+            .map_err(|error| SignError::Elsewhere(error.to_string()))
     }
 }
 
@@ -110,7 +152,7 @@ pub fn sign(
     version: u32,
     elf: &[u8],
 ) -> Result<Vec<u8>> {
-    let header = header(algorithm, elf.len(), key.0.public().modulus_len())?;
+    let header = header(algorithm, elf.len(), key.size())?;
     let mut signed_part = Vec::with_capacity(HEADER_SIZE + IDENTITY_SIZE + elf.len());
     signed_part.extend_from_slice(&header);
     signed_part.extend_from_slice(uuid);
@@ -180,17 +222,40 @@ fn le32(image: &[u8], at: usize) -> Result<u32> {
 }
 
 #[cfg(test)]
-mod tests {
+impl SigningKey {
+    /// The public half, PKCS#1 DER, of a key in memory.
+    pub(crate) fn public(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Place::Memory(pair) => Some(pair.public().as_ref()),
+            Place::Token(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
     use ring::signature::{RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, UnparsedPublicKey};
 
     const UUID: [u8; 16] = *b"0123456789abcdef";
 
-    fn key() -> SigningKey {
-        let folder = std::env::temp_dir().join(format!("tb-sign-{:?}", std::thread::current().id()));
-        let key = SigningKey::load_or_generate(&folder.join("key.pem")).unwrap();
-        fs::remove_dir_all(folder).unwrap();
-        key
+    /// A signed image with a key of its own.
+    pub(crate) fn sample_image(uuid: [u8; 16], version: u32) -> Vec<u8> {
+        sign(&key(), Algorithm::Pss, &uuid, version, b"payload").unwrap()
+    }
+
+    /// Generated once: it takes a while.
+    static PEM: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key.pem");
+        SigningKey::load_or_generate(&path).unwrap();
+        fs::read(path).unwrap()
+    });
+
+    pub(crate) fn key() -> SigningKey {
+        SigningKey::parse(Path::new("key.pem"), &PEM).unwrap()
     }
 
     #[test]
@@ -205,7 +270,7 @@ mod tests {
                 Algorithm::Pss => &RSA_PSS_2048_8192_SHA256,
                 Algorithm::Pkcs1v15 => &RSA_PKCS1_2048_8192_SHA256,
             };
-            let public = UnparsedPublicKey::new(verify, key.0.public());
+            let public = UnparsedPublicKey::new(verify, key.public().unwrap());
             public.verify(&message, &image[52..436]).unwrap();
         }
     }

@@ -1,5 +1,8 @@
 //! A class key: the AES-256 key that devices of one class share and that wraps content keys. The device needs its name only.
 
+use alloc::format;
+use alloc::string::{String, ToString};
+
 #[cfg(feature = "seal")]
 use trustbox_api::Secret;
 use trustbox_api::key::KeyRef;

@@ -16,6 +16,11 @@
 //! The reader takes exactly what the writer writes: streams in order, without gaps, and nothing behind the last
 //! one, so that a frame holds no byte that belongs to no stream.
 
+#[cfg(feature = "alloc")]
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use arrayvec::ArrayVec;
 use thiserror::Error;
 
 /// The first four bytes, as a number.
@@ -32,11 +37,14 @@ const FLAGS: u16 = 0;
 const MANIFEST_TYPE: u16 = 1;
 const MANIFEST_VERSION: u16 = 1;
 
+/// The streams of a frame, in order.
+pub type Streams<'a> = ArrayVec<&'a [u8], MAX_STREAMS>;
+
 /// A frame taken apart; borrows the bytes it was read from.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Frame<'a> {
     /// The streams, in order.
-    pub streams: Vec<&'a [u8]>,
+    pub streams: Streams<'a>,
     /// Which of them is the manifest; always one of them.
     pub manifest: usize,
 }
@@ -68,10 +76,10 @@ pub enum FrameError {
         expected: u32,
     },
     /// Too few or too many streams.
-    #[error("stream count is {0}, allowed are 1 to {MAX_STREAMS}")]
+    #[error("stream count at offset 8 is {0}, allowed are 1 to {MAX_STREAMS}")]
     StreamCount(usize),
     /// The manifest is none of the streams.
-    #[error("manifest index is {index}, the frame has {count} streams")]
+    #[error("manifest index at offset 10 is {index}, the frame has {count} streams")]
     ManifestIndex {
         /// The index in the header.
         index: usize,
@@ -133,22 +141,32 @@ pub enum FrameError {
 impl<'a> Frame<'a> {
     /// Takes a frame apart.
     pub fn read(bytes: &'a [u8]) -> Result<Self, FrameError> {
-        let header = bytes.get(..HEADER_SIZE).ok_or_else(|| truncated("the header", HEADER_SIZE, bytes))?;
+        let header = bytes.first_chunk().ok_or_else(|| truncated("the header", HEADER_SIZE, bytes))?;
         check_header(header)?;
-        let count = usize::from(u16_at(header, 8));
-        let manifest = usize::from(u16_at(header, 10));
-        if !(1..=MAX_STREAMS).contains(&count) {
-            return Err(FrameError::StreamCount(count));
-        }
-        if manifest >= count {
-            return Err(FrameError::ManifestIndex { index: manifest, count });
-        }
-        let data_start = HEADER_SIZE + count * ENTRY_SIZE;
-        let table = bytes
-            .get(HEADER_SIZE..data_start)
+        let (count, manifest) = (usize::from(u16_at(header, 8)), usize::from(u16_at(header, 10)));
+        check_counts(count, manifest)?;
+        let data_start = data_start(count);
+        let (front, data) = bytes
+            .split_at_checked(data_start)
             .ok_or_else(|| truncated("the table of streams", data_start, bytes))?;
-        let streams = read_streams(table, &bytes[data_start..])?;
-        Ok(Self { streams, manifest })
+        let table = front.get(HEADER_SIZE..).unwrap_or_default();
+        Ok(Self { streams: read_streams(table, data)?, manifest })
+    }
+
+    /// Where a stream starts, from the first byte of the file.
+    pub fn offset(&self, stream: usize) -> u64 {
+        let before: usize = self.streams.iter().take(stream).map(|stream| stream.len()).sum();
+        (data_start(self.streams.len()) + before) as u64
+    }
+
+    /// A frame of these streams.
+    ///
+    /// # Errors
+    ///
+    /// The number of streams or the manifest's index is out of bounds.
+    pub fn new(streams: &[&'a [u8]], manifest: usize) -> Result<Self, FrameError> {
+        check_counts(streams.len(), manifest)?;
+        Ok(Self { streams: streams.iter().copied().collect(), manifest })
     }
 
     /// The bytes of the frame.
@@ -156,15 +174,13 @@ impl<'a> Frame<'a> {
     /// # Errors
     ///
     /// The number of streams or the manifest's index is out of bounds.
+    #[cfg(feature = "alloc")]
     pub fn write(&self) -> Result<Vec<u8>, FrameError> {
         let count = self.streams.len();
-        if !(1..=MAX_STREAMS).contains(&count) {
-            return Err(FrameError::StreamCount(count));
-        }
-        if self.manifest >= count {
-            return Err(FrameError::ManifestIndex { index: self.manifest, count });
-        }
-        let mut out = MAGIC.to_le_bytes().to_vec();
+        check_counts(count, self.manifest)?;
+        let size: usize = self.streams.iter().map(|stream| stream.len()).sum();
+        let mut out = Vec::with_capacity(data_start(count) + size);
+        out.extend(MAGIC.to_le_bytes());
         let fields =
             [FRAME_VERSION, FLAGS, count as u16, self.manifest as u16, MANIFEST_TYPE, MANIFEST_VERSION];
         fields.iter().for_each(|field| out.extend(field.to_le_bytes()));
@@ -179,10 +195,25 @@ impl<'a> Frame<'a> {
     }
 }
 
-fn check_header(header: &[u8]) -> Result<(), FrameError> {
-    let magic = u32::from_le_bytes([header[0], header[1], header[2], header[3]]);
+/// Where the first stream of so many starts.
+const fn data_start(count: usize) -> usize {
+    HEADER_SIZE + count * ENTRY_SIZE
+}
+
+fn check_counts(count: usize, manifest: usize) -> Result<(), FrameError> {
+    if !(1..=MAX_STREAMS).contains(&count) {
+        return Err(FrameError::StreamCount(count));
+    }
+    if manifest >= count {
+        return Err(FrameError::ManifestIndex { index: manifest, count });
+    }
+    Ok(())
+}
+
+fn check_header(header: &[u8; HEADER_SIZE]) -> Result<(), FrameError> {
+    let [a, b, c, d, ..] = *header;
     let fields = [
-        ("magic", 0, magic, MAGIC),
+        ("magic", 0, u32::from_le_bytes([a, b, c, d]), MAGIC),
         ("frame version", 4, u16_at(header, 4).into(), FRAME_VERSION.into()),
         ("flags", 6, u16_at(header, 6).into(), FLAGS.into()),
         ("manifest type", 12, u16_at(header, 12).into(), MANIFEST_TYPE.into()),
@@ -194,27 +225,28 @@ fn check_header(header: &[u8]) -> Result<(), FrameError> {
     }
 }
 
-fn read_streams<'a>(table: &[u8], data: &'a [u8]) -> Result<Vec<&'a [u8]>, FrameError> {
-    let mut end = 0;
-    let mut streams = Vec::new();
-    for (stream, entry) in table.chunks_exact(ENTRY_SIZE).enumerate() {
-        let (offset, size) = (u64_at(entry, 0), u64_at(entry, 8));
+fn read_streams<'a>(table: &[u8], data: &'a [u8]) -> Result<Streams<'a>, FrameError> {
+    let (available, mut end) = (data.len() as u64, 0);
+    let mut streams = Streams::new();
+    for (stream, entry) in table.as_chunks::<ENTRY_SIZE>().0.iter().enumerate() {
+        let (offset, size) = (number(entry, 0..8), number(entry, 8..16));
         let next = offset.checked_add(size).ok_or(FrameError::Overflow { stream, offset, size })?;
         if offset < end {
             return Err(FrameError::Overlap { stream, offset, end });
         }
-        let available = data.len() as u64;
+        let out_of_range = FrameError::OutOfRange { stream, offset, size, available };
         if next > available {
-            return Err(FrameError::OutOfRange { stream, offset, size, available });
+            return Err(out_of_range);
         }
         if offset > end {
             return Err(FrameError::Gap { stream, offset, end });
         }
-        // Both are at most the length of a slice.
-        streams.push(&data[offset as usize..next as usize]);
+        // Both are at most the length of a slice, and the table has no more entries than there is room for.
+        let bytes = data.get(offset as usize..next as usize).ok_or(out_of_range)?;
+        streams.try_push(bytes).map_err(|_| FrameError::StreamCount(stream))?;
         end = next;
     }
-    match data.len() as u64 - end {
+    match available - end {
         0 => Ok(streams),
         extra => Err(FrameError::Trailing { end, extra }),
     }
@@ -225,11 +257,12 @@ fn truncated(part: &'static str, need: usize, bytes: &[u8]) -> FrameError {
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> u16 {
-    u16::from_le_bytes([bytes[at], bytes[at + 1]])
+    number(bytes, at..at + 2) as u16
 }
 
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    let low_to_high = bytes[at..at + 8].iter().rev();
+/// A little-endian number; 0 where the bytes are not there, which callers have made sure of.
+fn number(bytes: &[u8], at: Range<usize>) -> u64 {
+    let low_to_high = bytes.get(at).unwrap_or_default().iter().rev();
     low_to_high.fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 

@@ -10,7 +10,8 @@ use thiserror::Error;
 use trustbox_api::limits::MAX_IMAGE;
 use trustbox_api::{Bytes, Uuid};
 
-const MAGIC: u32 = 0x4f54_5348;
+/// The first four bytes, as a number.
+pub const MAGIC: u32 = 0x4f54_5348;
 const BOOTSTRAP_TA: u32 = 1;
 const HEADER_SIZE: usize = 20;
 const IDENTITY_SIZE: usize = 20;
@@ -76,20 +77,77 @@ pub enum ImageError {
 impl Image {
     /// Reads the header of a signed image and checks it against the rest of the file.
     pub fn read(bytes: &[u8]) -> Result<Self, ImageError> {
-        let found = bytes.len() as u64;
-        let size = u32::try_from(found).ok().filter(|size| *size <= MAX_IMAGE);
-        let size = size.ok_or(ImageError::TooLarge { found })?;
-        let header =
-            bytes.get(..HEADER_SIZE).ok_or(ImageError::Size { found, expected: HEADER_SIZE as u64 })?;
-        check_type(header)?;
-        let (digest, content) = split(header, bytes)?;
-        check_digest(header, digest, content)?;
-        let uuid = Uuid(Bytes(std::array::from_fn(|index| content[index])));
-        Ok(Self { uuid, version: u32_at(content, 16), size })
+        let parts = Parts::read(bytes)?;
+        let digest = Sha256::new().chain_update(parts.header).chain_update(parts.content);
+        let found = Bytes(digest.finalize().into());
+        if *parts.digest != found.0 {
+            return Err(ImageError::Digest { expected: Bytes(*parts.digest), found });
+        }
+        Ok(parts.image)
     }
 }
 
-fn check_type(header: &[u8]) -> Result<(), ImageError> {
+/// A signed image taken apart; nothing was checked but lengths, kinds and sizes.
+#[derive(Clone, Debug)]
+pub struct Parts<'a> {
+    /// What it says about itself.
+    pub image: Image,
+    /// The first 20 bytes.
+    pub header: &'a [u8; HEADER_SIZE],
+    /// Number of the signature's algorithm, as OP-TEE has it.
+    pub algorithm: u32,
+    /// SHA-256 of header and content.
+    pub digest: &'a [u8; DIGEST_SIZE],
+    /// Signature of the digest.
+    pub signature: &'a [u8],
+    /// UUID, version and payload.
+    pub content: &'a [u8],
+}
+
+impl<'a> Parts<'a> {
+    /// Takes a signed image apart.
+    pub fn read(bytes: &'a [u8]) -> Result<Self, ImageError> {
+        let found = bytes.len() as u64;
+        let size = u32::try_from(found).ok().filter(|size| *size <= MAX_IMAGE);
+        let size = size.ok_or(ImageError::TooLarge { found })?;
+        let header = bytes.first_chunk().ok_or(ImageError::Size { found, expected: HEADER_SIZE as u64 })?;
+        check_type(header)?;
+        let lengths = Lengths::read(header)?;
+        let expected = lengths.total();
+        let wrong = ImageError::Size { found, expected };
+        if found != expected {
+            return Err(wrong);
+        }
+        let (_, rest) = bytes.split_at_checked(HEADER_SIZE).ok_or(wrong.clone())?;
+        let (digest, rest) = rest.split_first_chunk().ok_or(wrong.clone())?;
+        let (signature, content) = rest.split_at_checked(lengths.signature).ok_or(wrong.clone())?;
+        let (uuid, rest) = content.split_first_chunk().ok_or(wrong)?;
+        let image = Image { uuid: Uuid(Bytes(*uuid)), version: u32_at(rest, 0), size };
+        Ok(Self { image, header, algorithm: u32_at(header, 12), digest, signature, content })
+    }
+}
+
+struct Lengths {
+    signature: usize,
+    payload: u32,
+}
+
+impl Lengths {
+    fn read(header: &[u8; HEADER_SIZE]) -> Result<Self, ImageError> {
+        let (digest, signature) = (u16_at(header, 16), u16_at(header, 18));
+        if usize::from(digest) != DIGEST_SIZE {
+            return Err(ImageError::DigestSize { found: digest });
+        }
+        Ok(Self { signature: signature.into(), payload: u32_at(header, 8) })
+    }
+
+    fn total(&self) -> u64 {
+        let front = HEADER_SIZE + DIGEST_SIZE + self.signature + IDENTITY_SIZE;
+        front as u64 + u64::from(self.payload)
+    }
+}
+
+fn check_type(header: &[u8; HEADER_SIZE]) -> Result<(), ImageError> {
     match (u32_at(header, 0), u32_at(header, 4)) {
         (MAGIC, BOOTSTRAP_TA) => Ok(()),
         (MAGIC, found) => Err(ImageError::Type { found }),
@@ -97,39 +155,19 @@ fn check_type(header: &[u8]) -> Result<(), ImageError> {
     }
 }
 
-/// Digest, and what follows the signature: UUID, version and payload.
-fn split<'a>(header: &[u8], bytes: &'a [u8]) -> Result<(&'a [u8], &'a [u8]), ImageError> {
-    let digest_size = u16_at(header, 16);
-    if usize::from(digest_size) != DIGEST_SIZE {
-        return Err(ImageError::DigestSize { found: digest_size });
-    }
-    let content_start = HEADER_SIZE + DIGEST_SIZE + usize::from(u16_at(header, 18));
-    let expected = (content_start + IDENTITY_SIZE) as u64 + u64::from(u32_at(header, 8));
-    let found = bytes.len() as u64;
-    if found != expected {
-        return Err(ImageError::Size { found, expected });
-    }
-    Ok((&bytes[HEADER_SIZE..HEADER_SIZE + DIGEST_SIZE], &bytes[content_start..]))
-}
-
-fn check_digest(header: &[u8], digest: &[u8], content: &[u8]) -> Result<(), ImageError> {
-    let found = Bytes(Sha256::new().chain_update(header).chain_update(content).finalize().into());
-    let expected = Bytes(std::array::from_fn(|index| digest[index]));
-    if found == expected { Ok(()) } else { Err(ImageError::Digest { expected, found }) }
-}
-
+/// A little-endian number; 0 where the bytes are not there, which callers have made sure of.
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+    bytes.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |bytes| u32::from_le_bytes(*bytes))
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> u16 {
-    u16::from_le_bytes([bytes[at], bytes[at + 1]])
+    bytes.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |bytes| u16::from_le_bytes(*bytes))
 }
 
 /// A well-formed image for tests; its signature is zeros.
 #[cfg(test)]
-pub(crate) fn sample(uuid: Uuid, version: u32, payload: &[u8]) -> Vec<u8> {
-    let mut header = Vec::new();
+pub(crate) fn sample(uuid: Uuid, version: u32, payload: &[u8]) -> alloc::vec::Vec<u8> {
+    let mut header = alloc::vec::Vec::new();
     for field in [MAGIC, BOOTSTRAP_TA, payload.len() as u32, 0x7041_4930] {
         header.extend(field.to_le_bytes());
     }

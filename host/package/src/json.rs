@@ -1,12 +1,20 @@
-//! The JSON manifest, version 1: what the streams of a package are, for tools of the original.
+//! The JSON manifest, version 1: what the streams of a package are, for tools of the original. Reader and writer.
 //!
 //! Nothing authenticates it, so no decision about security is made from it. Numbers in `data`, `nonce` and `tag`
 //! are stream indices. Each of `enc`, `dig`, `sig` and `cert` may be the string "none".
 
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+use alloc::vec::Vec;
+
 use serde::{Deserialize, Serialize};
+
+/// Bytes of a JSON manifest at most.
+pub const MAX_JSON: usize = 16 << 10;
 
 /// The manifest; fields are written in this order.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// Application id; ours is the UUID in text form.
     #[serde(rename = "cp-id")]
@@ -23,8 +31,21 @@ pub struct Manifest {
     pub package: Container,
 }
 
+impl Manifest {
+    /// Reads a manifest; a member that this version does not know is an error, since nobody would look at it.
+    pub fn read(bytes: &[u8]) -> serde_json::Result<Self> {
+        serde_json::from_slice(bytes)
+    }
+
+    /// The manifest as the original writes it, byte for byte.
+    pub fn write(&self) -> serde_json::Result<Vec<u8>> {
+        serde_json::to_vec(self)
+    }
+}
+
 /// What is packed, and how it is protected.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Payload {
     /// Stream of the payload, encrypted or not.
     pub data: usize,
@@ -44,6 +65,7 @@ pub struct Payload {
 
 /// Where a payload runs.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Target {
     /// "aarch64".
     pub arch: String,
@@ -51,8 +73,16 @@ pub struct Target {
     pub os: String,
 }
 
+impl Target {
+    /// The one there is.
+    pub fn optee() -> Self {
+        Self { arch: "aarch64".to_owned(), os: "OP-TEE".to_owned() }
+    }
+}
+
 /// Version of a payload. We write OP-TEE's single version number as `maj`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PayloadVersion {
     /// Major.
     pub maj: u32,
@@ -66,6 +96,7 @@ pub struct PayloadVersion {
 
 /// Encryption of the payload.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum Encryption {
     /// Plaintext.
     #[serde(rename = "none")]
@@ -86,6 +117,7 @@ pub enum Encryption {
 
 /// Digest of the payload's plaintext.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum Digest {
     /// None.
     #[serde(rename = "none")]
@@ -100,6 +132,7 @@ pub enum Digest {
 
 /// Signature of the payload's plaintext.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum Signature {
     /// None; ours stands in the trusted manifest.
     #[serde(rename = "none")]
@@ -116,6 +149,7 @@ pub enum Signature {
 
 /// Certificate of the signer.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum Certificate {
     /// None.
     #[serde(rename = "none")]
@@ -130,6 +164,7 @@ pub enum Certificate {
 
 /// The package itself.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Container {
     /// Every stream of the frame.
     pub map: Vec<usize>,
@@ -139,45 +174,6 @@ pub struct Container {
     pub sig: Signature,
     /// Certificate of its signer.
     pub cert: Certificate,
-}
-
-/// A point in time as the manifest writes it, from seconds since 1970-01-01 UTC.
-pub fn date(seconds: u64) -> String {
-    let (year, month, day) = civil_from_days(seconds / 86_400);
-    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
-}
-
-fn civil_from_days(mut days: u64) -> (u64, u64, u64) {
-    // The calendar repeats every 400 years of 146097 days.
-    let mut year = 1970 + days / 146_097 * 400;
-    days %= 146_097;
-    while days >= days_in_year(year) {
-        days -= days_in_year(year);
-        year += 1;
-    }
-    let mut month = 1;
-    while days >= days_in_month(year, month) {
-        days -= days_in_month(year, month);
-        month += 1;
-    }
-    (year, month, days + 1)
-}
-
-fn days_in_year(year: u64) -> u64 {
-    365 + u64::from(is_leap(year))
-}
-
-fn days_in_month(year: u64, month: u64) -> u64 {
-    match month {
-        2 => 28 + u64::from(is_leap(year)),
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
-}
-
-fn is_leap(year: u64) -> bool {
-    year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
 }
 
 #[cfg(test)]
@@ -196,8 +192,30 @@ mod tests {
 
     #[test]
     fn original_round_trips_byte_for_byte() {
-        let manifest: Manifest = serde_json::from_str(ORIGINAL).unwrap();
-        assert_eq!(serde_json::to_string(&manifest).unwrap(), ORIGINAL);
+        let manifest = Manifest::read(ORIGINAL.as_bytes()).unwrap();
+        assert_eq!(manifest.write().unwrap(), ORIGINAL.as_bytes());
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        let changed = |from: &str, to: &str| {
+            let text = ORIGINAL.replacen(from, to, 1);
+            assert_ne!(text, ORIGINAL);
+            Manifest::read(text.as_bytes()).unwrap_err().to_string()
+        };
+        assert!(changed("{\"cp-id\"", "{\"more\":1,\"cp-id\"").contains("unknown field `more`"));
+        assert!(changed("\"nonce\"", "\"iv\":1,\"nonce\"").contains("unknown field `iv`"));
+        assert!(changed("\"cp-name\"", "\"cp-id\":\"\",\"cp-name\"").contains("duplicate field"));
+        assert!(changed("\"cp-vendor\":\"Vendor\",", "").contains("missing field `cp-vendor`"));
+        assert!(changed("\"nonce\":1", "\"nonce\":-1").contains("invalid value"));
+        assert!(changed("\"nonce\":1", "\"nonce\":1.5").contains("invalid type"));
+        assert!(changed("sha256", "md5").contains("unknown variant `md5`"));
+        assert!(changed("\"none\"}}", "\"none\"}}}").contains("trailing characters"));
+        let deep = "[".repeat(100_000);
+        assert!(Manifest::read(deep.as_bytes()).is_err());
+        for length in 0..ORIGINAL.len() {
+            assert!(Manifest::read(&ORIGINAL.as_bytes()[..length]).is_err(), "length {length}");
+        }
     }
 
     #[test]
@@ -212,14 +230,5 @@ mod tests {
             "{text}"
         );
         assert_eq!(serde_json::from_str::<Manifest>(&text).unwrap(), manifest);
-    }
-
-    #[test]
-    fn dates_are_those_of_the_calendar() {
-        assert_eq!(date(0), "1970-01-01 00:00:00 UTC");
-        assert_eq!(date(951_782_399), "2000-02-28 23:59:59 UTC");
-        assert_eq!(date(951_782_400), "2000-02-29 00:00:00 UTC");
-        assert_eq!(date(1_795_252_307), "2026-11-21 09:11:47 UTC");
-        assert_eq!(date(4_107_542_400), "2100-03-01 00:00:00 UTC");
     }
 }

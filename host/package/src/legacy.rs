@@ -3,14 +3,16 @@
 //! Nobody signed any of it. The TA takes such a package only where the owner's policy names its UUID, and then holds the
 //! image inside against every word.
 
+use alloc::string::ToString;
+
 use trustbox_api::key::Name;
 use trustbox_api::limits::MAX_NAME;
-use trustbox_api::manifest::{NONCE_SIZE, TAG_SIZE};
 use trustbox_api::message::LegacyRequest;
 use trustbox_api::{Bytes, Uuid};
 
 use crate::class_key::parse_name;
-use crate::json::{Digest, Encryption, PayloadVersion};
+use crate::json::{Encryption, PayloadVersion};
+use crate::layout::Role;
 use crate::package::{Package, PackageError};
 
 const KEY_BITS: u32 = 256;
@@ -26,15 +28,12 @@ const _: () = assert!(MAX_NAME == 64, "the text below says 64");
 /// [`PackageError::Original`] where the JSON manifest says something that the TA has no word for.
 pub fn request(package: &Package<'_>, version: Option<u32>) -> Result<LegacyRequest, PackageError> {
     let manifest = &package.json;
-    let Encryption::AesGcm { key_name, key_strength, nonce, tag } = &manifest.payload.enc else {
+    let Encryption::AesGcm { key_name, key_strength, .. } = &manifest.payload.enc else {
         return Err(other("encryption", "none", "aes-gcm"));
     };
     if *key_strength != KEY_BITS {
         return Err(other("key strength", key_strength, "256"));
     }
-    let Digest::Sha256 { data: digest } = manifest.payload.dig else {
-        return Err(other("digest", "none", "sha256"));
-    };
     let uuid: Option<Uuid> = manifest.id.parse().ok();
     let name = Name::from(&manifest.name).ok().filter(|name| !name.is_empty());
     let size = u32::try_from(package.payload.len()).ok();
@@ -43,9 +42,9 @@ pub fn request(package: &Package<'_>, version: Option<u32>) -> Result<LegacyRequ
         name: name.ok_or_else(|| other("name", &manifest.name, "1 to 64 bytes"))?,
         version: version.map_or_else(|| single(&manifest.payload.ver), Ok)?,
         size: size.ok_or_else(|| other("payload size", package.payload.len(), "less than 4 GiB"))?,
-        plaintext_sha256: stream(package, "digest", digest, "32 bytes")?,
-        nonce: stream::<NONCE_SIZE>(package, "nonce", *nonce, "12 bytes")?,
-        tag: stream::<TAG_SIZE>(package, "tag", *tag, "16 bytes")?,
+        plaintext_sha256: stream(package, Role::Digest)?,
+        nonce: stream(package, Role::Nonce)?,
+        tag: stream(package, Role::Tag)?,
         class_key: parse_name(key_name)
             .ok_or_else(|| other("class key", key_name, "NAME or NAME@VERSION"))?,
     })
@@ -60,14 +59,10 @@ fn single(version: &PayloadVersion) -> Result<u32, PackageError> {
     }
 }
 
-fn stream<const N: usize>(
-    package: &Package<'_>,
-    what: &'static str,
-    index: usize,
-    expected: &'static str,
-) -> Result<Bytes<N>, PackageError> {
-    let bytes = package.stream(what, index)?;
-    Bytes::from_slice(bytes).ok_or_else(|| other(what, format_args!("{} bytes", bytes.len()), expected))
+/// A package has streams of the right lengths, or none of that role.
+fn stream<const N: usize>(package: &Package<'_>, role: Role) -> Result<Bytes<N>, PackageError> {
+    let bytes = package.stream(role).and_then(Bytes::from_slice);
+    bytes.ok_or_else(|| other(role.name(), "none", "one"))
 }
 
 fn other(what: &'static str, found: impl ToString, expected: &'static str) -> PackageError {
@@ -97,9 +92,7 @@ mod tests {
 
     fn original(manifest: &Value, tag: &[u8]) -> Vec<u8> {
         let json = manifest.to_string();
-        Frame { streams: vec![b"ciphertext", &[1; 12], tag, &[3; 32], json.as_bytes()], manifest: 4 }
-            .write()
-            .unwrap()
+        Frame::new(&[b"ciphertext", &[1; 12], tag, &[3; 32], json.as_bytes()], 4).unwrap().write().unwrap()
     }
 
     fn converted(bytes: &[u8], version: Option<u32>) -> Result<LegacyRequest, PackageError> {
@@ -138,27 +131,35 @@ mod tests {
             ("/cp-id", json!("an-app"), "application id"),
             ("/cp-name", json!(""), "name"),
             ("/cp-name", json!("n".repeat(MAX_NAME + 1)), "name"),
-            ("/payload/enc", json!("none"), "encryption"),
             ("/payload/enc/aes-gcm/key_strength", json!(128), "key strength"),
             ("/payload/enc/aes-gcm/key_name", json!("class@0"), "class key"),
-            ("/payload/enc/aes-gcm/nonce", json!(2), "nonce"),
-            ("/payload/dig", json!("none"), "digest"),
-            ("/payload/dig/sha256/data", json!(0), "digest"),
         ] {
             let mut manifest = manifest();
             *manifest.pointer_mut(path).unwrap() = value;
             let error = converted(&original(&manifest, &[2; 16]), None).unwrap_err();
             assert!(matches!(error, PackageError::Original { what: found, .. } if found == what), "{error}");
         }
-        let error = converted(&original(&manifest(), &[2; 15]), None).unwrap_err();
-        assert_eq!(error.to_string(), "tag is 15 bytes, an install needs 16 bytes");
     }
 
     #[test]
-    fn a_stream_that_is_not_there_is_named() {
-        let mut manifest = manifest();
-        manifest["payload"]["enc"]["aes-gcm"]["tag"] = json!(9);
-        let error = converted(&original(&manifest, &[2; 16]), None).unwrap_err();
-        assert!(matches!(error, PackageError::NoSuchStream { role: "tag", stream: 9, .. }), "{error}");
+    fn what_is_not_protected_is_named() {
+        let mut plain = manifest();
+        plain["payload"]["enc"] = json!("none");
+        plain["package"]["map"] = json!([0, 1, 2]);
+        let write = |manifest: &Value| {
+            let json = manifest.to_string();
+            Frame::new(&[b"plain", &[3; 32], json.as_bytes()], 2).unwrap().write().unwrap()
+        };
+        plain["payload"]["dig"]["sha256"]["data"] = json!(1);
+        let error = converted(&write(&plain), None).unwrap_err();
+        assert_eq!(error.to_string(), "encryption is none, an install needs aes-gcm");
+        let mut undigested = manifest();
+        undigested["payload"]["dig"] = json!("none");
+        undigested["package"]["map"] = json!([0, 1, 2, 3]);
+        let json = undigested.to_string();
+        let streams: [&[u8]; 4] = [b"cipher", &[1; 12], &[2; 16], json.as_bytes()];
+        let bytes = Frame::new(&streams, 3).unwrap().write().unwrap();
+        let error = converted(&bytes, None).unwrap_err();
+        assert_eq!(error.to_string(), "digest is none, an install needs one");
     }
 }

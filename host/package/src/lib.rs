@@ -1,47 +1,66 @@
 //! TrustBox file formats: packages (`.cpk`) and what is in them, and the request files of a device. Also what its tools
 //! share: how things are called ([`words`]), and signatures checked (module `verify`, behind the feature of that name).
 //!
-//! Publisher tools make packages (module `seal`, behind the feature of that name), devices and inspectors read them
-//! ([`Package`]). Nothing here decides whether a package is to be believed: the TA does.
+//! Publisher tools make packages (module `seal`, and `original` for devices of old) and open them (module `open`); devices and
+//! inspectors read them ([`Package`]). Nothing here decides whether a package is to be believed: the TA does.
 //!
-//! # Streams of a package
+//! The format is specified, byte by byte and with test vectors, in `FORMAT.md` beside this crate.
 //!
-//! The frame ([`frame`]) is the original's, version 1, and so is the JSON manifest ([`json`]), which says what
-//! the other streams are. We write six:
+//! # Without `std`
 //!
-//! | stream | content |
-//! | --- | --- |
-//! | 0 | ciphertext of the image, a signed OP-TEE TA, under AES-256-GCM with empty additional data |
-//! | 1 | its nonce, 12 octets |
-//! | 2 | its tag, 16 octets |
-//! | 3 | SHA-256 of the plaintext, 32 octets |
-//! | 4 | the JSON manifest, for old tools; the index stands in the frame's header |
-//! | 5 | the trusted manifest: a `trustbox_api::statement::Envelope` of kind `Manifest` |
-//!
-//! **Rule:** the trusted manifest is the stream that follows the JSON manifest directly, if there is one. It is
-//! also listed in the JSON manifest's package map. The original writes its JSON manifest last, so its packages
-//! have no trusted manifest; [`legacy`] reads them.
+//! Without features there is what needs no heap: [`frame`], [`image`], [`trusted`], [`annex`]. Feature `alloc` adds the JSON
+//! manifest and whole packages. `verify`, `seal` and `open` are for hosts.
+#![cfg_attr(not(any(test, feature = "std")), no_std)]
 #![forbid(unsafe_code)]
+// What can be part of a TA holds to its rules.
+#![cfg_attr(
+    not(any(test, feature = "std")),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
 
+#[cfg(any(test, feature = "alloc"))]
+extern crate alloc;
+pub mod annex;
+#[cfg(feature = "open")]
+pub mod certificate;
+#[cfg(feature = "alloc")]
 pub mod class_key;
+#[cfg(feature = "alloc")]
+pub mod date;
 pub mod frame;
 pub mod image;
+#[cfg(feature = "alloc")]
 pub mod json;
+#[cfg(feature = "alloc")]
+pub mod layout;
+#[cfg(feature = "alloc")]
 pub mod legacy;
+#[cfg(feature = "open")]
+pub mod open;
+#[cfg(feature = "seal")]
+pub mod original;
+#[cfg(feature = "alloc")]
 pub mod package;
+#[cfg(feature = "std")]
 pub mod request;
 #[cfg(feature = "seal")]
 pub mod seal;
 #[cfg(feature = "seal")]
 pub mod sign;
+pub mod trusted;
+#[cfg(test)]
+mod vectors;
 #[cfg(feature = "verify")]
 pub mod verify;
+#[cfg(feature = "std")]
 pub mod words;
 
 #[cfg(feature = "seal")]
 pub use class_key::ClassKey;
 pub use frame::FrameError;
+#[cfg(feature = "alloc")]
 pub use package::{MAX_PACKAGE, Package, PackageError};
+#[cfg(feature = "std")]
 pub use request::Request;
 #[cfg(feature = "seal")]
 pub use seal::{Edition, SealError, seal};

@@ -2,7 +2,6 @@
 
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use aes_gcm::{Aes256Gcm, Nonce};
-use p256::ecdsa::SigningKey;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use trustbox_api::key::{KeyId, KeyRef, Name};
@@ -11,11 +10,12 @@ use trustbox_api::message::Version;
 use trustbox_api::statement::{Audience, FORMAT, Header, Kind};
 use trustbox_api::{Bytes, Secret};
 
+use crate::annex::{Annex, Attachment, MAX_ATTACHMENT};
 use crate::class_key::{self, ClassKey, random_secret};
 use crate::frame::{Frame, FrameError};
-use crate::image::{Image, ImageError};
-use crate::json;
-use crate::sign::{self, SignError};
+use crate::image::{Image, ImageError, Parts};
+use crate::sign::{self, Es256, SignError};
+use crate::{date, json};
 
 /// What the publisher says about an edition of an enclave; the rest is read out of the image.
 #[derive(Clone, Debug)]
@@ -46,12 +46,37 @@ pub enum SealError {
     /// The display name is empty.
     #[error("name is empty")]
     EmptyName,
+    /// The key for the original's signature has another size than old devices expect.
+    #[error("signing key has {found} bits, the original's format needs {}", crate::original::KEY_BITS)]
+    OriginalKey {
+        /// Its bits.
+        found: u32,
+    },
+    /// A name or certificate is longer than a package can say.
+    #[error("{what} has {found} bytes, the limit is {limit}")]
+    TooLong {
+        /// What it is.
+        what: &'static str,
+        /// Its bytes.
+        found: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// The host has no random numbers.
     #[error("no random numbers: {0}")]
     Random(#[from] getrandom::Error),
     /// AES-GCM failed.
     #[error("encryption failed")]
     Encryption,
+    /// A key that is not in memory did not encrypt.
+    #[error("encryption failed: {0}")]
+    Elsewhere(String),
+    /// The SBOM is too long.
+    #[error("SBOM has {found} bytes, the limit is {MAX_ATTACHMENT}")]
+    SbomSize {
+        /// Its bytes.
+        found: usize,
+    },
     /// The statement was not signed.
     #[error(transparent)]
     Sign(#[from] SignError),
@@ -63,11 +88,45 @@ pub enum SealError {
     Frame(#[from] FrameError),
 }
 
-/// The encrypted image and what belongs to it.
-struct Ciphertext {
-    bytes: Vec<u8>,
-    nonce: Bytes<NONCE_SIZE>,
-    tag: Bytes<TAG_SIZE>,
+/// A 256-bit AES key that encrypts, wherever it is kept.
+pub trait Aes256 {
+    /// AES-256-GCM in place; returns the tag.
+    fn encrypt(
+        &self,
+        nonce: &Bytes<NONCE_SIZE>,
+        additional: &[u8],
+        bytes: &mut [u8],
+    ) -> Result<Bytes<TAG_SIZE>, SealError>;
+}
+
+impl Aes256 for ClassKey {
+    fn encrypt(
+        &self,
+        nonce: &Bytes<NONCE_SIZE>,
+        additional: &[u8],
+        bytes: &mut [u8],
+    ) -> Result<Bytes<TAG_SIZE>, SealError> {
+        let tag = Aes256Gcm::new(self.expose().into()).encrypt_inout_detached(
+            &Nonce::from(nonce.0),
+            additional,
+            bytes.into(),
+        );
+        tag.map(|tag| Bytes(tag.into())).map_err(|_| SealError::Encryption)
+    }
+}
+
+/// What is new with each package: a content key and two nonces.
+pub struct Fresh {
+    pub(crate) content_key: Secret<32>,
+    pub(crate) image_nonce: Bytes<NONCE_SIZE>,
+    pub(crate) key_nonce: Bytes<NONCE_SIZE>,
+}
+
+impl Fresh {
+    /// Random ones; there is no other way outside of tests.
+    pub fn generate() -> Result<Self, getrandom::Error> {
+        Ok(Self { content_key: random_secret()?, image_nonce: random_nonce()?, key_nonce: random_nonce()? })
+    }
 }
 
 /// Packs a signed OP-TEE image; returns the bytes of the package.
@@ -76,48 +135,88 @@ struct Ciphertext {
 pub fn seal(
     image: &[u8],
     edition: &Edition,
-    class_key: &ClassKey,
-    publisher: &SigningKey,
+    class_key: &(impl Aes256 + ?Sized),
+    publisher: &(impl Es256 + ?Sized),
 ) -> Result<Vec<u8>, SealError> {
-    let facts = Image::read(image)?;
+    seal_with(Fresh::generate()?, image, edition, None, class_key, publisher)
+}
+
+/// As [`seal`], with an SBOM (CycloneDX in JSON) where there is one.
+pub fn seal_with(
+    fresh: Fresh,
+    image: &[u8],
+    edition: &Edition,
+    sbom: Option<&[u8]>,
+    class_key: &(impl Aes256 + ?Sized),
+    publisher: &(impl Es256 + ?Sized),
+) -> Result<Vec<u8>, SealError> {
+    Parts::read(image)?;
     if edition.name.is_empty() {
         return Err(SealError::EmptyName);
     }
-    let content_key = random_secret()?;
-    let ciphertext = encrypt(&content_key, image.to_vec(), &[])?;
-    let terms = terms(image, &facts, edition, &ciphertext, publisher);
-    let statement = statement(&terms, edition, &content_key, class_key, publisher)?;
-    let json = serde_json::to_vec(&json_manifest(&terms, edition))?;
-    let streams = vec![
-        &ciphertext.bytes[..],
-        ciphertext.nonce.as_ref(),
-        ciphertext.tag.as_ref(),
+    if let Some(found) = sbom.map(<[u8]>::len).filter(|found| *found > MAX_ATTACHMENT) {
+        return Err(SealError::SbomSize { found });
+    }
+    let encrypted = Encrypted::new(image, &fresh)?;
+    let terms = terms(&encrypted, edition, publisher);
+    let trusted = statement(&terms, edition, &fresh, class_key, publisher)?;
+    let annex = sbom.map(|sbom| annex(&trusted, sbom, publisher)).transpose()?;
+    let attached: Vec<&[u8]> = annex.as_deref().into_iter().chain(sbom).collect();
+    let json = json_manifest(&terms, edition, 6 + attached.len()).write()?;
+    let (nonce, tag) = (terms.nonce, terms.tag);
+    let own: [&[u8]; 6] = [
+        &encrypted.ciphertext,
+        nonce.as_ref(),
+        tag.as_ref(),
         terms.plaintext_sha256.as_ref(),
         &json,
-        &statement,
+        &trusted,
     ];
-    Ok(Frame { streams, manifest: 4 }.write()?)
+    Ok(Frame::new(&[&own[..], &attached].concat(), 4)?.write()?)
 }
 
-fn terms(
-    image: &[u8],
-    facts: &Image,
-    edition: &Edition,
-    ciphertext: &Ciphertext,
-    publisher: &SigningKey,
-) -> Terms {
+/// The encrypted image and what belongs to it.
+struct Encrypted {
+    facts: Image,
+    ciphertext: Vec<u8>,
+    nonce: Bytes<NONCE_SIZE>,
+    tag: Bytes<TAG_SIZE>,
+    ciphertext_sha256: Bytes<32>,
+    plaintext_sha256: Bytes<32>,
+}
+
+impl Encrypted {
+    /// Digests of the plaintext are made beside the encryption: they take longer than it does.
+    fn new(image: &[u8], fresh: &Fresh) -> Result<Self, SealError> {
+        std::thread::scope(|scope| {
+            let header = scope.spawn(|| Image::read(image));
+            let plain = scope.spawn(|| Bytes(Sha256::digest(image).into()));
+            let mut ciphertext = image.to_vec();
+            let content_key = ClassKey::new(fresh.content_key.clone());
+            let tag = content_key.encrypt(&fresh.image_nonce, &[], &mut ciphertext)?;
+            let ciphertext_sha256 = Bytes(Sha256::digest(&ciphertext).into());
+            let facts = header.join().map_err(|_| SealError::Encryption)??;
+            let plaintext_sha256 = plain.join().map_err(|_| SealError::Encryption)?;
+            let nonce = fresh.image_nonce;
+            Ok(Self { facts, ciphertext, nonce, tag, ciphertext_sha256, plaintext_sha256 })
+        })
+    }
+}
+
+fn terms(encrypted: &Encrypted, edition: &Edition, publisher: &(impl Es256 + ?Sized)) -> Terms {
+    let facts = &encrypted.facts;
     Terms {
-        publisher: sign::public_key(publisher.verifying_key()).id(),
+        publisher: publisher.public_key().id(),
         uuid: facts.uuid,
         name: edition.name,
         version: facts.version,
         min_optee: edition.min_optee,
         min_ta: edition.min_ta,
         size: facts.size,
-        ciphertext_sha256: Bytes(Sha256::digest(&ciphertext.bytes).into()),
-        plaintext_sha256: Bytes(Sha256::digest(image).into()),
-        nonce: ciphertext.nonce,
-        tag: ciphertext.tag,
+        ciphertext_sha256: encrypted.ciphertext_sha256,
+        plaintext_sha256: encrypted.plaintext_sha256,
+        nonce: encrypted.nonce,
+        tag: encrypted.tag,
         class_key: edition.class_key,
     }
 }
@@ -126,9 +225,9 @@ fn terms(
 fn statement(
     terms: &Terms,
     edition: &Edition,
-    content_key: &Secret<32>,
-    class_key: &ClassKey,
-    publisher: &SigningKey,
+    fresh: &Fresh,
+    class_key: &(impl Aes256 + ?Sized),
+    publisher: &(impl Es256 + ?Sized),
 ) -> Result<Vec<u8>, SealError> {
     let header = Header {
         kind: Kind::Manifest,
@@ -138,54 +237,45 @@ fn statement(
         sequence: terms.version.into(),
     };
     let front = [sign::encode(&header)?, sign::encode(terms)?].concat();
-    let wrapped = wrap(content_key, class_key, &front)?;
+    let mut key = fresh.content_key.clone();
+    let nonce = fresh.key_nonce;
+    let tag = class_key.encrypt(&nonce, &front, key.expose_mut())?;
+    let wrapped = WrappedKey { nonce, ciphertext: Bytes(*key.expose()), tag };
     let payload = [front, sign::encode(&wrapped)?].concat();
     Ok(sign::payload(&payload, publisher)?)
 }
 
-fn wrap(content_key: &Secret<32>, class_key: &ClassKey, additional: &[u8]) -> Result<WrappedKey, SealError> {
-    let mut key = content_key.clone();
-    let (nonce, tag) = encrypt_in_place(class_key.expose(), key.expose_mut(), additional)?;
-    Ok(WrappedKey { nonce, ciphertext: Bytes(*key.expose()), tag })
+fn annex(trusted: &[u8], sbom: &[u8], publisher: &(impl Es256 + ?Sized)) -> Result<Vec<u8>, SealError> {
+    let attachments = [Attachment::of(Attachment::SBOM, sbom)].into_iter().collect();
+    let trusted_sha256 = Bytes(Sha256::digest(trusted).into());
+    let annex = Annex { format: crate::annex::FORMAT, trusted_sha256, attachments };
+    Ok(sign::annex(&annex, publisher)?)
 }
 
-fn encrypt(key: &Secret<32>, mut bytes: Vec<u8>, additional: &[u8]) -> Result<Ciphertext, SealError> {
-    let (nonce, tag) = encrypt_in_place(key.expose(), &mut bytes, additional)?;
-    Ok(Ciphertext { bytes, nonce, tag })
+fn random_nonce() -> Result<Bytes<NONCE_SIZE>, getrandom::Error> {
+    let mut nonce = Bytes::default();
+    getrandom::fill(&mut nonce.0)?;
+    Ok(nonce)
 }
 
-/// AES-256-GCM under a fresh random nonce.
-fn encrypt_in_place(
-    key: &[u8; 32],
-    bytes: &mut [u8],
-    additional: &[u8],
-) -> Result<(Bytes<NONCE_SIZE>, Bytes<TAG_SIZE>), SealError> {
-    let mut nonce = [0; NONCE_SIZE];
-    getrandom::fill(&mut nonce)?;
-    let tag = Aes256Gcm::new(key.into())
-        .encrypt_inout_detached(&Nonce::from(nonce), additional, bytes.into())
-        .map_err(|_| SealError::Encryption)?;
-    Ok((Bytes(nonce), Bytes(tag.into())))
-}
-
-fn json_manifest(terms: &Terms, edition: &Edition) -> json::Manifest {
-    let key_name = class_key::name(&terms.class_key);
+fn json_manifest(terms: &Terms, edition: &Edition, streams: usize) -> json::Manifest {
+    let (key_name, none) = (class_key::name(&terms.class_key), json::Digest::None);
     json::Manifest {
         id: terms.uuid.to_string(),
         name: terms.name.to_string(),
         vendor: edition.vendor.clone(),
         payload: json::Payload {
             data: 0,
-            target: json::Target { arch: "aarch64".to_owned(), os: "OP-TEE".to_owned() },
-            ver: json::PayloadVersion { maj: terms.version, min: 0, rev: 0, date: json::date(edition.date) },
+            target: json::Target::optee(),
+            ver: json::PayloadVersion { maj: terms.version, min: 0, rev: 0, date: date::text(edition.date) },
             enc: json::Encryption::AesGcm { key_name, key_strength: 256, nonce: 1, tag: 2 },
             dig: json::Digest::Sha256 { data: 3 },
             sig: json::Signature::None,
             cert: json::Certificate::None,
         },
         package: json::Container {
-            map: (0..6).collect(),
-            dig: json::Digest::None,
+            map: (0..streams).collect(),
+            dig: none,
             sig: json::Signature::None,
             cert: json::Certificate::None,
         },

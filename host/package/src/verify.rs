@@ -1,4 +1,4 @@
-//! Signatures of statements and evidence (ES256) checked, and a log held against its signed head.
+//! Signatures of statements, annexes and evidence (ES256) checked, and a log held against its signed head.
 //!
 //! For people who look at statements and for those who rely on evidence; the TA believes none of it and checks itself.
 
@@ -10,6 +10,8 @@ use trustbox_api::log::{LogHead, Ring};
 use trustbox_api::message::Nonce;
 use trustbox_api::statement::{self, Envelope};
 use trustbox_api::{Bytes, DeviceId, KeyId, PublicKey, wire};
+
+use crate::annex;
 
 /// Why evidence is not to be believed.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
@@ -71,6 +73,12 @@ pub enum EvidenceError {
 /// Whether the key that a statement names signed it; whether that key has any authority is another question.
 pub fn statement(envelope: &Envelope<'_>) -> bool {
     verifies(&envelope.signer, &statement::digest(envelope.payload), &envelope.signature)
+}
+
+/// Whether the key that an annex names signed it.
+pub fn annex(signed: &annex::Signed<'_>) -> bool {
+    let envelope = &signed.envelope;
+    verifies(&envelope.signer, &annex::digest(envelope.payload), &envelope.signature)
 }
 
 /// What `bytes`, an encoded [`SignedEvidence`], say, provided that `attestation_key` signed them.

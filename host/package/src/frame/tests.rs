@@ -7,7 +7,7 @@ use super::*;
 const STREAMS: [&[u8]; 4] = [b"ciphertext", b"", b"{json}", b"trusted"];
 
 fn sample() -> Vec<u8> {
-    Frame { streams: STREAMS.to_vec(), manifest: 2 }.write().unwrap()
+    Frame::new(&STREAMS, 2).unwrap().write().unwrap()
 }
 
 /// The sample with one entry of its table replaced.
@@ -21,7 +21,7 @@ fn with_entry(stream: usize, offset: u64, size: u64) -> Vec<u8> {
 
 #[test]
 fn layout_is_the_documented_one() {
-    let bytes = Frame { streams: vec![b"ab", b"cde"], manifest: 1 }.write().unwrap();
+    let bytes = Frame::new(&[b"ab", b"cde"], 1).unwrap().write().unwrap();
     let mut expected = vec![0x0d, 0xf0, 0xcc, 0x0e, 1, 0, 0, 0, 2, 0, 1, 0, 1, 0, 1, 0];
     for number in [0u64, 2, 2, 3] {
         expected.extend(number.to_le_bytes());
@@ -36,7 +36,7 @@ fn every_truncation_is_refused() {
     for length in 0..bytes.len() {
         assert!(Frame::read(&bytes[..length]).is_err(), "length {length}");
     }
-    assert_eq!(Frame::read(&bytes).unwrap().streams, STREAMS);
+    assert_eq!(Frame::read(&bytes).unwrap().streams.as_slice(), STREAMS);
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn every_bit_flip_before_the_data_is_refused_or_harmless() {
         flipped[bit / 8] ^= 1 << (bit % 8);
         let in_manifest_index = (8 * 10..8 * 12).contains(&bit);
         match Frame::read(&flipped) {
-            Ok(frame) => assert!(in_manifest_index && frame.streams == STREAMS, "bit {bit}"),
+            Ok(frame) => assert!(in_manifest_index && frame.streams.as_slice() == STREAMS, "bit {bit}"),
             Err(error) => assert!(!error.to_string().is_empty()),
         }
     }
@@ -88,11 +88,23 @@ fn header_fields_are_bounded() {
 
 #[test]
 fn writer_refuses_what_the_reader_would() {
-    assert_eq!(Frame { streams: vec![], manifest: 0 }.write(), Err(FrameError::StreamCount(0)));
-    let many = Frame { streams: vec![b"".as_slice(); 33], manifest: 0 };
-    assert_eq!(many.write(), Err(FrameError::StreamCount(33)));
-    let outside = Frame { streams: vec![b"".as_slice()], manifest: 1 };
+    assert_eq!(Frame::new(&[], 0), Err(FrameError::StreamCount(0)));
+    assert_eq!(Frame::new(&[b"".as_slice(); 33], 0), Err(FrameError::StreamCount(33)));
+    assert_eq!(Frame::new(&[b""], 1), Err(FrameError::ManifestIndex { index: 1, count: 1 }));
+    let none = Frame { streams: Streams::new(), manifest: 0 };
+    assert_eq!(none.write(), Err(FrameError::StreamCount(0)));
+    let outside = Frame { streams: Streams::from_iter([b"".as_slice()]), manifest: 1 };
     assert_eq!(outside.write(), Err(FrameError::ManifestIndex { index: 1, count: 1 }));
+}
+
+#[test]
+fn offsets_are_those_of_the_file() {
+    let bytes = sample();
+    let frame = Frame::read(&bytes).unwrap();
+    for (index, stream) in frame.streams.iter().enumerate() {
+        assert!(bytes[frame.offset(index) as usize..].starts_with(stream), "stream {index}");
+    }
+    assert_eq!(frame.offset(0), 80);
 }
 
 proptest! {
@@ -109,7 +121,7 @@ proptest! {
         let front = bytes.len().min(8);
         bytes[..front].copy_from_slice(&header[..front]);
         if let Ok(frame) = Frame::read(&bytes) {
-            prop_assert_eq!(frame.write().unwrap(), bytes);
+            prop_assert_eq!(&frame.write().unwrap(), &bytes);
         }
     }
 }

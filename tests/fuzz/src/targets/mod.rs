@@ -22,6 +22,8 @@ list! {
     statement;
     /// Manifests of packages.
     manifest;
+    /// Packages and their parts, as files.
+    package;
     /// The activity log.
     log;
     /// Attestation tokens.

@@ -123,7 +123,6 @@ fn seeds(command: Command) -> Vec<Vec<u8>> {
         Command::LogHead => of_all_stages(&encode(&LogHeadRequest { nonce: Bytes([4; 32]) })),
         Command::Attest => of_all_stages(&encode(&AttestRequest { nonce: [4; 32].into_iter().collect() })),
         Command::Csr => of_all_stages(&encode(&CsrRequest { nonce: Bytes([4; 32]) })),
-        Command::Attest => of_all_stages(&encode(&AttestRequest { nonce: [4; 32].into_iter().collect() })),
         Command::EnclaveReport => of_an_enclave(&[&[4; 32][..], &[3, 1, 2, 3]].concat()),
         Command::EnclaveCounter => of_an_enclave(&[1, 5]),
         Command::EnclaveNote | Command::EnclaveKey => of_an_enclave(b"\x04text"),
