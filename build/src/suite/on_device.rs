@@ -26,10 +26,12 @@ const C_ECHO: &str = "/tmp/c-echo.ta";
 const LARGEST: &str = "/tmp/largest.ta";
 /// A program that cancels a call.
 const CANCEL: &str = "/tmp/cancel";
+/// A program that rewrites the memory of its calls.
+const REWRITE: &str = "/tmp/rewrite";
 /// An older TrustBox TA, properly signed, as root in Linux might keep one.
 const IMPOSTOR: &str = "/tmp/impostor.ta";
 /// The suite's program with what it needs.
-pub(crate) const TEST_PROGRAM: [&str; 19] = [
+pub(crate) const TEST_PROGRAM: [&str; 21] = [
     PROGRAM,
     "--authority",
     AUTHORITY,
@@ -47,8 +49,24 @@ pub(crate) const TEST_PROGRAM: [&str; 19] = [
     LARGEST,
     "--cancel",
     CANCEL,
+    "--rewrite",
+    REWRITE,
     "--impostor",
     IMPOSTOR,
+];
+/// The same program for the steps of a campaign, which brings a meter of its own.
+pub(crate) const STEPS_PROGRAM: [&str; 11] = [
+    PROGRAM,
+    "--authority",
+    AUTHORITY,
+    "--image",
+    PROBE[0],
+    "--image",
+    PROBE[1],
+    "--image",
+    PROBE[2],
+    "--image",
+    C_ECHO,
 ];
 /// The whole device suite without KVM.
 const SUITE_TIME: Duration = Duration::from_secs(900);
@@ -74,17 +92,19 @@ pub(crate) fn prepared(builder: &Builder, options: &BootOptions) -> Result<Devic
     device.push(&builder.resign(probe, probe.version + 2)?, PROBE[2])?;
     device.push(&c_echo.signed, C_ECHO)?;
     device.push(&impostor, IMPOSTOR)?;
-    device.push(&cancel(builder)?, CANCEL)?;
+    device.push(&in_c(builder, "cancel")?, CANCEL)?;
+    device.push(&in_c(builder, "rewrite")?, REWRITE)?;
     device.push(&largest(builder, probe)?, LARGEST)?;
     Ok(device)
 }
 
-/// Builds `tests/device/c/cancel.c`.
-fn cancel(builder: &Builder) -> Result<PathBuf> {
-    let program = builder.work("suite")?.join("cancel");
+/// Builds a program of `tests/device/c`.
+fn in_c(builder: &Builder, name: &str) -> Result<PathBuf> {
+    let program = builder.work("suite")?.join(name);
+    let source = builder.repo.root().join("tests/device/c").join(name).with_extension("c");
     let options = ["-static", "-pthread", "-O1", "-Wall", "-Wextra", "-Werror", "-o"];
     let gcc = Tool::new("aarch64-linux-gnu-gcc").args(options).arg(&program);
-    gcc.arg(builder.repo.root().join("tests/device/c/cancel.c")).run(&builder.log("cancel"))?;
+    gcc.arg(source).run(&builder.log(name))?;
     Ok(program)
 }
 

@@ -3,6 +3,7 @@
 mod attestation;
 mod authority;
 mod class_keys;
+mod concurrency;
 mod core;
 mod enclaves;
 mod life;
@@ -34,6 +35,7 @@ pub fn all() -> Vec<&'static Case> {
         revocation::CASES,
         attestation::CASES,
         log::CASES,
+        concurrency::CASES,
         storage::CASES,
         limits::CASES,
         life::LAST,
