@@ -1,6 +1,7 @@
 //! `tb campaign`: long trials of what an attacker and bad luck can do, reproducible from a seed.
 
 mod disk;
+pub(crate) mod hostile;
 mod nbd;
 pub(crate) mod powercut;
 
@@ -14,6 +15,12 @@ use serde::Serialize;
 use trustbox_test::random::Random;
 
 use crate::builder::Builder;
+use crate::suite::Case;
+
+/// What `tb test` does of each campaign.
+const CUTS: u32 = 20;
+const ACTS: u32 = 20;
+const SEED: u64 = 1;
 
 /// Runs a campaign.
 #[derive(clap::Args)]
@@ -26,6 +33,8 @@ pub(crate) struct Args {
 enum Campaign {
     /// Cuts the power in the middle of installs, upgrades, removals and writes of sealed data
     Powercut(powercut::Args),
+    /// Does what root in Linux can do: races, rewritten memory, damaged and replayed storage, a killed tee-supplicant
+    Hostile(hostile::Args),
 }
 
 /// What all campaigns are told.
@@ -55,6 +64,7 @@ impl Common {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     match &args.campaign {
         Campaign::Powercut(args) => powercut::run(args),
+        Campaign::Hostile(args) => hostile::run(args),
     }
 }
 
@@ -62,6 +72,20 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 fn seed_of_today() -> u64 {
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
     Random::new(now.as_nanos() as u64).below(1_000_000)
+}
+
+/// The power cuts and hostile acts of `tb test`: a few, always the same.
+pub(crate) fn check(builder: &Builder) -> Result<Vec<Case>> {
+    let cuts = powercut::campaign(builder, CUTS, SEED).map(|summary| summary.failures);
+    let acts = hostile::campaign(builder, 1, ACTS, SEED).map(|summary| summary.failures);
+    let case = |name: &str, failures: Result<Vec<String>>| {
+        let held = failures.and_then(|failures| {
+            ensure!(failures.is_empty(), "{}", failures.join("\n"));
+            Ok(())
+        });
+        Case::of("campaign", name, held)
+    };
+    Ok(vec![case(&format!("{CUTS} power cuts"), cuts), case(&format!("{ACTS} hostile acts"), acts)])
 }
 
 fn status(good: bool) -> ExitCode {

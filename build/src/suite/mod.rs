@@ -82,7 +82,7 @@ impl Case {
 type Check = fn(&Builder, &Args) -> Result<Vec<Case>>;
 
 /// Checks in the order in which they run: the quick ones first. The flag says which belong to `--fast`.
-const CHECKS: [(&str, bool, Check); 12] = [
+const CHECKS: [(&str, bool, Check); 13] = [
     ("checks", true, |_, _| Ok(invariants::check())),
     ("format", true, |builder, _| checks::format(builder)),
     ("lints", true, |builder, _| checks::lints(builder)),
@@ -93,6 +93,7 @@ const CHECKS: [(&str, bool, Check); 12] = [
     ("signing", false, |builder, _| signing::run(builder)),
     ("device", false, |builder, args| on_device::suite(builder, &selected(args), args.level)),
     ("examples", false, |builder, _| examples::run(builder)),
+    ("campaign", false, |builder, _| crate::campaign::check(builder)),
     ("demo", false, |builder, _| on_device::demo(builder)),
     ("xtest", false, |builder, _| on_device::xtest(builder)),
 ];

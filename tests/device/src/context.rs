@@ -85,6 +85,8 @@ pub struct Context<'a> {
     pub cancel: Option<PathBuf>,
     /// A program that rewrites the memory of its calls.
     pub rewrite: Option<PathBuf>,
+    /// A folder with Wycheproof's vectors.
+    pub vectors: Option<PathBuf>,
     /// A properly signed image under the UUID of the TrustBox TA.
     pub impostor: Option<PathBuf>,
     /// How thorough the cases are, as xtest has it: 0 for samples, [`EXHAUSTIVE`] for everything.
@@ -121,6 +123,7 @@ impl<'a> Context<'a> {
             largest: None,
             cancel: None,
             rewrite: None,
+            vectors: None,
             impostor: None,
             level: 0,
             sequence,

@@ -21,3 +21,4 @@ pub mod random;
 pub mod report;
 pub mod steps;
 pub mod target;
+pub mod wycheproof;

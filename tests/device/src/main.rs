@@ -43,6 +43,9 @@ struct Args {
     /// The program `rewrite` of tests/device/c
     #[arg(long)]
     rewrite: Option<PathBuf>,
+    /// Folder with Wycheproof's vectors
+    #[arg(long, value_name = "DIR")]
+    vectors: Option<PathBuf>,
     /// The probe in a fourth version, padded to the size that `info` calls the largest
     #[arg(long)]
     largest: Option<PathBuf>,
@@ -108,6 +111,7 @@ fn run(args: &Args, selected: &[&trustbox_test::case::Case]) -> Result<bool, Str
     context.level = args.level;
     context.cancel = args.cancel.clone();
     context.rewrite = args.rewrite.clone();
+    context.vectors = args.vectors.clone();
     context.impostor = args.impostor.clone();
     context.largest = args.largest.as_ref().map(image).transpose()?;
     if let Some(count) = args.hostile {

@@ -16,6 +16,7 @@ mod removal;
 mod revocation;
 mod storage;
 mod table;
+mod vectors;
 
 use crate::case::Case;
 
@@ -35,6 +36,7 @@ pub fn all() -> Vec<&'static Case> {
         revocation::CASES,
         attestation::CASES,
         log::CASES,
+        vectors::CASES,
         concurrency::CASES,
         storage::CASES,
         limits::CASES,
