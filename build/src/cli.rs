@@ -7,7 +7,9 @@ use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::device::TimedOut;
-use crate::{bench, campaign, demo, doctor, firmware, fuzz, lock_update, new, pack, qemu_command, run, suite, ta, ui};
+use crate::{
+    bench, campaign, demo, doctor, firmware, fuzz, lock_update, new, pack, qemu_command, run, suite, ta, ui,
+};
 
 /// Exit status of a command that took too long, as coreutils' timeout has it.
 const TIMED_OUT: u8 = 124;

@@ -9,6 +9,7 @@ mod junit;
 mod libtest;
 mod miri;
 pub(crate) mod on_device;
+mod remote;
 mod signing;
 mod tap;
 
@@ -25,8 +26,9 @@ pub(crate) struct Args {
     /// Formatting, lints and host tests only: for the edit loop
     #[arg(long, conflicts_with = "device")]
     fast: bool,
-    /// Only the device suite, or only the cases whose numbers contain these
-    #[arg(long, value_name = "NUMBERS", num_args = 0..)]
+    /// Only the device suite, or only the cases whose numbers contain these; ssh://[USER@]HOST[:PORT] in front of them
+    /// names a device to run on, a board for example
+    #[arg(long, value_name = "DEVICE|NUMBERS", num_args = 0..)]
     device: Option<Vec<String>>,
     /// Only the check of this name; `--list` has the names
     #[arg(long, value_name = "CHECK", conflicts_with_all = ["fast", "device"])]
