@@ -9,8 +9,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::device::TimedOut;
 use crate::usage::Usage;
 use crate::{
-    bench, demo, doctor, firmware, fuzz, inspect, lock_update, new, pack, qemu_command, run, suite, ta, ui,
-    unpack, verify,
+    bench, campaign, demo, doctor, firmware, fuzz, inspect, lock_update, new, pack, qemu_command, run, suite,
+    ta, ui, unpack, verify,
 };
 
 /// Exit status of a command that took too long, as coreutils' timeout has it.
@@ -54,6 +54,8 @@ enum Task {
     Test(suite::Args),
     /// Inputs under which something does not hold
     Fuzz(fuzz::Args),
+    /// Long trials: power cuts, a hostile Linux
+    Campaign(campaign::Args),
     /// Figures, taken on a device whose time counts instructions
     Bench(bench::Args),
     /// The pinned Debian packages
@@ -98,6 +100,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Demo(args) => demo::run(&args)?,
         Task::Test(args) => return suite::run(&args),
         Task::Fuzz(args) => return fuzz::run(&args),
+        Task::Campaign(args) => return campaign::run(&args),
         Task::Bench(args) => return bench::run(&args),
         Task::Lock(args) => lock_update::run(&args)?,
         Task::Clean => clean()?,

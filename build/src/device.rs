@@ -3,31 +3,30 @@
 //! Commands go through virtio ports (see `guest/init.sh`), so firmware and kernel messages never mix with their output.
 //! Every device has a folder of its own, so several can run at once.
 
+pub(crate) mod folders;
+pub(crate) mod lab;
+
 use std::fs;
 use std::io::Write;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 
+use crate::device::folders::{new_folders, prepared};
+use crate::device::lab::Lab;
 use crate::device_ports::{Event, Stream, Until, end_mark, read_bytes, read_lines};
 use crate::guest::Images;
 use crate::qemu_args::{self, BootFolders, Console, PORTS};
-use crate::step::remove_oldest;
-use crate::tool::{Tool, find_program, quote};
+use crate::tool::{Tool, quote};
 
 /// How long a boot may take.
 const BOOT_TIME: Duration = Duration::from_secs(120);
 /// How long a clean power-off may take.
 const POWER_OFF_TIME: Duration = Duration::from_secs(30);
-/// Size of a new state file: sparse, so it costs what is in it.
-const STATE_SIZE: &str = "64M";
-/// Boots whose logs are kept.
-const KEPT_BOOTS: usize = 20;
 /// How often a waiting host looks whether the device is still alive.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -44,11 +43,20 @@ pub struct BootOptions {
     pub gdb: bool,
     /// How long one command may take.
     pub timeout: Duration,
+    /// What only a campaign does with a device.
+    pub(crate) lab: Lab,
 }
 
 impl Default for BootOptions {
     fn default() -> Self {
-        Self { copy: None, state: None, icount: false, gdb: false, timeout: Duration::from_secs(600) }
+        Self {
+            copy: None,
+            state: None,
+            icount: false,
+            gdb: false,
+            timeout: Duration::from_secs(600),
+            lab: Lab::default(),
+        }
     }
 }
 
@@ -101,6 +109,11 @@ impl Device {
         let commands = 0;
         let mut device = Self { qemu, control, events, folder, sockets, timeout: options.timeout, commands };
         device.connect(listeners, &sender)?;
+        options.lab.connect(sender);
+        if let Some(frozen) = &options.lab.frozen {
+            device.thaw(frozen)?;
+            return Ok(device);
+        }
         let limit = if options.gdb { options.timeout } else { BOOT_TIME };
         device.wait_for_control("ready", Instant::now() + limit, "boot")?;
         Ok(device)
@@ -313,48 +326,6 @@ pub(crate) fn shell(images: &Images, options: &BootOptions) -> Result<()> {
         bail!("the emulator ended with {status}\nlogs: {}", folder.display());
     }
     Ok(())
-}
-
-/// The boot's folder, for logs and /mnt/share, and a short one for sockets, whose paths are limited to 107 octets.
-fn new_folders(images: &Images) -> Result<(PathBuf, PathBuf)> {
-    static BOOTS: AtomicU32 = AtomicU32::new(0);
-    let number = BOOTS.fetch_add(1, Ordering::Relaxed);
-    let name = format!("{}-{number}", std::process::id());
-    let boots = images.repo.cache().join("qemu");
-    let folder = boots.join(&name);
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(folder.join("share")).with_context(|| format!("cannot make {}", folder.display()))?;
-    remove_oldest(&boots, KEPT_BOOTS)?;
-    let sockets = std::env::temp_dir().join(format!("tb-{name}"));
-    let _ = fs::remove_dir_all(&sockets);
-    fs::create_dir_all(&sockets)?;
-    Ok((folder, sockets))
-}
-
-/// The options with absolute paths and a state file that exists.
-fn prepared(options: &BootOptions) -> Result<BootOptions> {
-    let mut options = options.clone();
-    if let Some(folder) = &options.copy {
-        let absolute = folder.canonicalize();
-        options.copy = Some(absolute.with_context(|| format!("cannot open folder {}", folder.display()))?);
-    }
-    if let Some(file) = &options.state {
-        make_state(file)?;
-    }
-    Ok(options)
-}
-
-fn make_state(file: &Path) -> Result<()> {
-    if file.exists() {
-        return Ok(());
-    }
-    let program =
-        find_program("mke2fs").context("mke2fs is missing\nhelp: install Debian package e2fsprogs")?;
-    let part = file.with_extension("unfinished");
-    let _ = fs::remove_file(&part);
-    let tool = Tool::new(program).args(["-q", "-t", "ext4", "-F"]).arg(&part).arg(STATE_SIZE);
-    tool.output().with_context(|| format!("cannot make state file {}", file.display()))?;
-    Ok(fs::rename(part, file)?)
 }
 
 fn spawn(tool: &Tool, folder: &Path) -> Result<Child> {

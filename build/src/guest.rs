@@ -152,13 +152,18 @@ impl Builder {
     }
 
     fn add_programs(&self, archive: &mut Archive) -> Result<()> {
+        let folder = self.device_programs()?;
+        PROGRAMS.iter().try_for_each(|name| archive.host_file(&format!("usr/bin/{name}"), &folder.join(name)))
+    }
+
+    /// Builds our programs of the device; the folder where they are.
+    pub(crate) fn device_programs(&self) -> Result<PathBuf> {
         let tool = self.cargo_for_device()?.args(["build", "--release", "--target", TARGET]);
         let tool = tool.args(PROGRAMS.iter().flat_map(|name| ["-p", name])).args(DEVICE_FEATURES);
         let log = self.log("device-programs");
         let _ = fs::remove_file(&log);
         ui::step("device programs", || tool.help("the compiler's message above names the line").run(&log))?;
-        let folder = self.repo.root().join("target/device").join(TARGET).join("release");
-        PROGRAMS.iter().try_for_each(|name| archive.host_file(&format!("usr/bin/{name}"), &folder.join(name)))
+        Ok(self.repo.root().join("target/device").join(TARGET).join("release"))
     }
 
     fn add_xtest(&self, archive: &mut Archive) -> Result<()> {

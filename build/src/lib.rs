@@ -7,6 +7,7 @@
 mod bench;
 mod board;
 mod builder;
+mod campaign;
 mod cargo;
 pub mod cli;
 mod cpio;

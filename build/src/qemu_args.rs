@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use crate::device::BootOptions;
+use crate::device::lab::{INCOMING, Lab, MONITOR};
 use crate::guest::Images;
 use crate::tool::Tool;
 
@@ -51,7 +52,7 @@ pub(crate) fn tool(images: &Images, options: &BootOptions, console: Console, fol
     let tool = options.copy.iter().fold(tool, |tool, folder| share(tool, "host", folder, true));
     let tool = options.state.iter().fold(tool, |tool, file| disk(tool, file));
     let tool = if console == Console::Ports { ports(tool, folders.sockets) } else { tool };
-    extras(tool, options)
+    lab(extras(tool, options), &options.lab, folders.sockets)
 }
 
 fn command_line(images: &Images, options: &BootOptions, console: Console) -> String {
@@ -106,6 +107,21 @@ fn ports(tool: Tool, sockets: &Path) -> Tool {
 fn extras(tool: Tool, options: &BootOptions) -> Tool {
     let tool = if options.icount { tool.args(["-icount", "shift=0,sleep=off"]) } else { tool };
     if options.gdb { tool.args(["-S", "-gdb", &format!("tcp:{GDB_ADDRESS}")]) } else { tool }
+}
+
+/// A disk that the host serves, a monitor, a machine that was frozen before.
+fn lab(tool: Tool, lab: &Lab, sockets: &Path) -> Tool {
+    let Some(disk) = &lab.disk else { return tool };
+    let drive = "if=none,id=state,format=raw,file.driver=nbd,file.server.type=unix";
+    let tool = tool.arg("-drive").arg(joined(drive, &option("file.server.path", disk)));
+    let tool = tool.args(["-device", "virtio-blk-pci,drive=state"]);
+    let monitor = option("path", &sockets.join(MONITOR));
+    let tool = tool.arg("-chardev").arg(joined("socket,id=monitor,server=on,wait=off", &monitor));
+    let tool = tool.args(["-mon", "chardev=monitor,mode=readline"]);
+    match lab.frozen {
+        Some(_) => tool.arg("-incoming").arg(format!("unix:{}", sockets.join(INCOMING).display())),
+        None => tool,
+    }
 }
 
 /// `,NAME=VALUE` with QEMU's doubled commas.

@@ -55,6 +55,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         icount: args.icount,
         gdb: args.gdb,
         timeout: Duration::from_secs(args.timeout),
+        ..BootOptions::default()
     };
     if args.command.is_empty() {
         eprintln!("shell on the emulated device: `exit` switches it off, Ctrl-A X ends the emulator");

@@ -10,6 +10,7 @@ mod libtest;
 mod miri;
 pub(crate) mod on_device;
 mod packages;
+mod remote;
 mod signing;
 mod tap;
 
@@ -26,8 +27,9 @@ pub(crate) struct Args {
     /// Formatting, lints and host tests only: for the edit loop
     #[arg(long, conflicts_with = "device")]
     fast: bool,
-    /// Only the device suite, or only the cases whose numbers contain these
-    #[arg(long, value_name = "NUMBERS", num_args = 0..)]
+    /// Only the device suite, or only the cases whose numbers contain these; ssh://[USER@]HOST[:PORT] in front of them
+    /// names a device to run on, a board for example
+    #[arg(long, value_name = "DEVICE|NUMBERS", num_args = 0..)]
     device: Option<Vec<String>>,
     /// Only the check of this name; `--list` has the names
     #[arg(long, value_name = "CHECK", conflicts_with_all = ["fast", "device"])]
@@ -83,7 +85,7 @@ impl Case {
 type Check = fn(&Builder, &Args) -> Result<Vec<Case>>;
 
 /// Checks in the order in which they run: the quick ones first. The flag says which belong to `--fast`.
-const CHECKS: [(&str, bool, Check); 13] = [
+const CHECKS: [(&str, bool, Check); 14] = [
     ("checks", true, |_, _| Ok(invariants::check())),
     ("format", true, |builder, _| checks::format(builder)),
     ("lints", true, |builder, _| checks::lints(builder)),
@@ -95,6 +97,7 @@ const CHECKS: [(&str, bool, Check); 13] = [
     ("packages", false, |builder, _| packages::run(builder)),
     ("device", false, |builder, args| on_device::suite(builder, &selected(args), args.level)),
     ("examples", false, |builder, _| examples::run(builder)),
+    ("campaign", false, |builder, _| crate::campaign::check(builder)),
     ("demo", false, |builder, _| on_device::demo(builder)),
     ("xtest", false, |builder, _| on_device::xtest(builder)),
 ];

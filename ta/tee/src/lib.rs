@@ -27,8 +27,8 @@ pub mod identity;
 pub mod mapping;
 #[cfg(feature = "trusted-application")]
 mod measurement;
-#[cfg(feature = "trusted-application")]
-mod operation;
+#[cfg(any(feature = "trusted-application", feature = "primitives"))]
+pub mod operation;
 #[cfg(feature = "trusted-application")]
 mod optee;
 pub mod parameters;

@@ -109,4 +109,20 @@ mod tests {
             assert!((1000..10_000).contains(&case.id) && known.insert(case.id), "{} {}", case.id, case.name);
         }
     }
+
+    /// A number keeps its meaning: reports of last year name it too.
+    #[test]
+    fn numbers_are_those_of_the_golden_list() {
+        let mut lines: Vec<_> =
+            cases::all().iter().map(|case| format!("{} {}", case.id, case.name)).collect();
+        lines.sort();
+        let golden = include_str!("../cases.golden");
+        for line in &lines {
+            let help = "a new case gets a new number, and a line in tests/device/cases.golden";
+            assert!(golden.lines().any(|known| known == line), "{line} is not on the list: {help}");
+        }
+        for known in golden.lines() {
+            assert!(lines.iter().any(|line| line == known), "{known} is gone: its number is not used again");
+        }
+    }
 }

@@ -83,6 +83,10 @@ pub struct Context<'a> {
     pub largest: Option<Image>,
     /// A program that launches an enclave, calls a command of it, and cancels.
     pub cancel: Option<PathBuf>,
+    /// A program that rewrites the memory of its calls.
+    pub rewrite: Option<PathBuf>,
+    /// A folder with Wycheproof's vectors.
+    pub vectors: Option<PathBuf>,
     /// A properly signed image under the UUID of the TrustBox TA.
     pub impostor: Option<PathBuf>,
     /// How thorough the cases are, as xtest has it: 0 for samples, [`EXHAUSTIVE`] for everything.
@@ -118,6 +122,8 @@ impl<'a> Context<'a> {
             c_echo,
             largest: None,
             cancel: None,
+            rewrite: None,
+            vectors: None,
             impostor: None,
             level: 0,
             sequence,

@@ -14,9 +14,11 @@ use trustbox_test::bench::{self, Figure};
 use trustbox_test::case::run_all;
 use trustbox_test::cases;
 use trustbox_test::context::{Context, Image, Images, Parties};
+use trustbox_test::hostile;
 use trustbox_test::optee::Optee;
 use trustbox_test::reference;
 use trustbox_test::report::Reporter;
+use trustbox_test::steps;
 
 /// Numbered cases against the TrustBox TA; results as TAP version 14.
 #[derive(Parser)]
@@ -39,6 +41,12 @@ struct Args {
     /// The program `cancel` of tests/device/c
     #[arg(long)]
     cancel: Option<PathBuf>,
+    /// The program `rewrite` of tests/device/c
+    #[arg(long)]
+    rewrite: Option<PathBuf>,
+    /// Folder with Wycheproof's vectors
+    #[arg(long, value_name = "DIR")]
+    vectors: Option<PathBuf>,
     /// The probe in a fourth version, padded to the size that `info` calls the largest
     #[arg(long)]
     largest: Option<PathBuf>,
@@ -55,6 +63,22 @@ struct Args {
     /// With --bench: this is OP-TEE without TrustBox, and the TA to compare launches and calls with
     #[arg(long, requires = "bench")]
     plain: Option<PathBuf>,
+    /// Carry out these steps of a campaign instead of cases: prepare, view, install:VERSION, record:READING, uninstall,
+    /// erase; `build/tb campaign` uses it
+    #[arg(long, value_name = "STEP", num_args = 1.., conflicts_with_all = ["list", "bench", "cases"])]
+    steps: Vec<String>,
+    /// Do so many hostile acts at random instead of cases; `build/tb campaign` uses it
+    #[arg(long, value_name = "N", conflicts_with_all = ["list", "bench", "cases", "steps"])]
+    hostile: Option<u64>,
+    /// Number of the first hostile act
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    first: u64,
+    /// Seed of the hostile acts
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    seed: u64,
+    /// Highest sequence of the owner's statements so far; the time where it is left out
+    #[arg(long, value_name = "N")]
+    sequence: Option<u64>,
     /// Also write the results as JUnit XML
     #[arg(long)]
     junit: Option<PathBuf>,
@@ -93,14 +117,27 @@ fn run(args: &Args, selected: &[&trustbox_test::case::Case]) -> Result<bool, Str
     let parties = Parties::strangers(authority);
     let images = Images::of(args.images.iter().map(image).collect::<Result<_, _>>()?)?;
     let now = SystemTime::UNIX_EPOCH.elapsed().map_err(|error| error.to_string())?;
-    let mut context = Context::new(&target, &parties, images, now.as_millis() as u64);
+    let sequence = args.sequence.unwrap_or(now.as_millis() as u64);
+    let mut context = Context::new(&target, &parties, images, sequence);
     context.level = args.level;
     context.cancel = args.cancel.clone();
+    context.rewrite = args.rewrite.clone();
+    context.vectors = args.vectors.clone();
     context.impostor = args.impostor.clone();
     context.largest = args.largest.as_ref().map(image).transpose()?;
     if let Some(sized) = &args.sized {
         print(&bench::all(&mut context, &image(sized)?).map_err(|stop| format!("{stop:?}"))?);
         return Ok(true);
+    if let Some(count) = args.hostile {
+        let stood = hostile::rounds(&mut context, args.first, count, args.seed, &mut std::io::stdout());
+        return stood.map_err(|stop| format!("{stop:?}"));
+    }
+    if !args.steps.is_empty() {
+        let done = steps::run(&mut context, &args.steps, &mut std::io::stdout());
+        return done.map(|()| true).map_err(|stop| format!("{stop:?}"));
+    }
+    if args.bench {
+        return figures(&mut context).map(|()| true);
     }
     let mut out = std::io::stdout();
     let mut reporter = Reporter::new(&mut out);

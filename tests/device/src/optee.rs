@@ -63,6 +63,10 @@ impl Target for Optee {
         Some(self.open(uuid).map(drop))
     }
 
+    fn link_to(&self, uuid: &str) -> Option<Result<Box<dyn Link + '_>, Code>> {
+        Some(self.open(uuid).map(|session| Box::new(OpteeLink(session)) as Box<dyn Link>))
+    }
+
     fn connector(&self) -> Option<Connector> {
         Some(Box::new(|| match Self::new() {
             Ok(target) => Ok(Box::new(target)),

@@ -11,6 +11,8 @@ pub struct Code(pub u32);
 impl Code {
     /// GlobalPlatform's `TEE_ERROR_ACCESS_DENIED`.
     pub const ACCESS_DENIED: Self = Self(0xffff_0001);
+    /// GlobalPlatform's `TEE_ERROR_TARGET_DEAD`: the TA panicked.
+    pub const TARGET_DEAD: Self = Self(0xffff_3024);
     /// GlobalPlatform's `TEE_ERROR_ITEM_NOT_FOUND`.
     pub const NOT_FOUND: Self = Self(0xffff_0008);
 }
@@ -78,6 +80,11 @@ pub trait Target {
 
     /// Opens a session to any other TA or pseudo-TA; `None` where there is no OP-TEE.
     fn connect_to(&self, uuid: &str) -> Option<Result<(), Code>>;
+
+    /// As [`Target::connect_to`], and keeps the session; `None` where there is no OP-TEE.
+    fn link_to(&self, _uuid: &str) -> Option<Result<Box<dyn Link + '_>, Code>> {
+        None
+    }
 
     /// A way for another thread to the same device; `None` where there is none.
     fn connector(&self) -> Option<Connector>;

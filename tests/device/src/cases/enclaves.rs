@@ -1,4 +1,4 @@
-//! 4xxx: launching and calling an enclave; the meter of `tests/enclaves` is the one.
+//! 8xxx: launching and calling an enclave; the meter of `tests/enclaves` is the one.
 
 use trustbox_api::key::Uuid;
 use trustbox_api::limits::MAX_REPLY;
@@ -12,34 +12,34 @@ use crate::{check, check_eq};
 
 /// The cases.
 pub const CASES: &[Case] = &[
-    Case { id: 4001, name: "only what is installed launches", invariants: &["INV-3"], run: not_installed },
+    Case { id: 8001, name: "only what is installed launches", invariants: &["INV-3"], run: not_installed },
     Case {
-        id: 4002,
+        id: 8002,
         name: "one enclave per session, closed and opened again",
         invariants: &["INV-10"],
         run: open_close,
     },
-    Case { id: 4003, name: "the meter adds up, across sessions", invariants: &["INV-8"], run: meter },
+    Case { id: 8003, name: "the meter adds up, across sessions", invariants: &["INV-8"], run: meter },
     Case {
-        id: 4004,
+        id: 8004,
         name: "the meter refuses what is no reading and keeps its total",
         invariants: &["INV-10"],
         run: meter_refuses,
     },
     Case {
-        id: 4005,
+        id: 8005,
         name: "an enclave refuses a session from Linux",
         invariants: &["INV-9"],
         run: direct_open,
     },
     Case {
-        id: 4006,
+        id: 8006,
         name: "Linux cannot install through the secstor pseudo-TA",
         invariants: &["INV-3"],
         run: secstor,
     },
     Case {
-        id: 4007,
+        id: 8007,
         name: "parameters of any type and size are forwarded or refused",
         invariants: &["INV-4", "INV-10"],
         run: forwarding,

@@ -3,6 +3,7 @@
 mod attestation;
 mod authority;
 mod class_keys;
+mod concurrency;
 mod core;
 mod enclaves;
 mod life;
@@ -15,6 +16,7 @@ mod removal;
 mod revocation;
 mod storage;
 mod table;
+mod vectors;
 
 use crate::case::Case;
 
@@ -34,6 +36,8 @@ pub fn all() -> Vec<&'static Case> {
         revocation::CASES,
         attestation::CASES,
         log::CASES,
+        vectors::CASES,
+        concurrency::CASES,
         storage::CASES,
         limits::CASES,
         life::LAST,

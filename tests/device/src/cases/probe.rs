@@ -1,4 +1,4 @@
-//! 42xx: what enclaves may ask of the TA, and what nobody may ask of an enclave; the probe of `tests/enclaves` asks.
+//! 82xx: what enclaves may ask of the TA, and what nobody may ask of an enclave; the probe of `tests/enclaves` asks.
 
 use std::process::Command as Process;
 use std::time::Instant;
@@ -21,71 +21,71 @@ use crate::{check, check_eq};
 /// The cases.
 pub const CASES: &[Case] = &[
     Case {
-        id: 4200,
+        id: 8200,
         name: "an old session finishes as the old version while the new one is installed",
         invariants: &["INV-6", "INV-8"],
         run: upgrade_under_way,
     },
-    Case { id: 4201, name: "an enclave learns what it is", invariants: &["INV-9"], run: identity },
+    Case { id: 8201, name: "an enclave learns what it is", invariants: &["INV-9"], run: identity },
     Case {
-        id: 4202,
+        id: 8202,
         name: "a report says which enclave, version and digest speaks",
         invariants: &["INV-8", "INV-9"],
         run: report,
     },
-    Case { id: 4203, name: "counters only rise", invariants: &["INV-5", "INV-11"], run: counters },
+    Case { id: 8203, name: "counters only rise", invariants: &["INV-5", "INV-11"], run: counters },
     Case {
-        id: 4204,
+        id: 8204,
         name: "notes and keys are the enclave's own",
         invariants: &["INV-1", "INV-9"],
         run: notes_and_keys,
     },
     Case {
-        id: 4205,
+        id: 8205,
         name: "an enclave may use the commands of enclaves only",
         invariants: &["INV-9", "INV-10"],
         run: forbidden,
     },
-    Case { id: 4206, name: "a forged ticket is refused", invariants: &["INV-9"], run: forged_ticket },
+    Case { id: 8206, name: "a forged ticket is refused", invariants: &["INV-9"], run: forged_ticket },
     Case {
-        id: 4207,
+        id: 8207,
         name: "a ticket is good for its own UUID only",
         invariants: &["INV-9"],
         run: borrowed_ticket,
     },
     Case {
-        id: 4209,
+        id: 8209,
         name: "a panicking enclave is reported and hurts nobody",
         invariants: &["INV-10"],
         run: panic,
     },
     Case {
-        id: 4210,
+        id: 8210,
         name: "an enclave that asks stops at its time limit",
         invariants: &["INV-11"],
         run: time_limit,
     },
     Case {
-        id: 4215,
+        id: 8215,
         name: "an enclave that asks stops when its client cancels",
         invariants: &["INV-11"],
         run: cancelled,
     },
-    Case { id: 4211, name: "two enclaves run at once", invariants: &["INV-11"], run: two_at_once },
+    Case { id: 8211, name: "two enclaves run at once", invariants: &["INV-11"], run: two_at_once },
     Case {
-        id: 4212,
+        id: 8212,
         name: "an enclave in C keeps to the same rules",
         invariants: &["INV-9"],
         run: c_enclave,
     },
     Case {
-        id: 4213,
+        id: 8213,
         name: "an older TrustBox TA in Linux's file system never runs",
         invariants: &["INV-3", "INV-5"],
         run: impostor,
     },
     Case {
-        id: 4214,
+        id: 8214,
         name: "sealed data survive removal, unless they are erased",
         invariants: &["INV-1", "INV-6"],
         run: sealed_data,

@@ -8,6 +8,7 @@ use trustbox_api::{Command, Error};
 
 use crate::case::{Case, Stop};
 use crate::context::{Context, encode, info, install, list, send};
+use crate::hostile::act;
 use crate::{check, check_eq};
 
 /// The cases.
@@ -30,7 +31,40 @@ pub const CASES: &[Case] = &[
         invariants: &["INV-5", "INV-6"],
         run: hidden_enclave,
     },
+    Case {
+        id: 6011,
+        name: "flipped bits of any file are noticed, and go with the file put right",
+        invariants: &["INV-6", "INV-10"],
+        run: |context| act(context, 6011, SAMPLES),
+    },
+    Case {
+        id: 6012,
+        name: "files cut short are noticed, and go with the file put right",
+        invariants: &["INV-6", "INV-10"],
+        run: |context| act(context, 6012, SAMPLES),
+    },
+    Case {
+        id: 6013,
+        name: "deleted files are noticed, and go with the file put right",
+        invariants: &["INV-6", "INV-10"],
+        run: |context| act(context, 6013, SAMPLES),
+    },
+    Case {
+        id: 6014,
+        name: "files that change places are noticed",
+        invariants: &["INV-6", "INV-10"],
+        run: |context| act(context, 6014, SAMPLES),
+    },
+    Case {
+        id: 6015,
+        name: "an old file among new ones is noticed",
+        invariants: &["INV-5", "INV-6"],
+        run: |context| act(context, 6015, SAMPLES),
+    },
 ];
+
+/// Files that a case harms in its way; campaigns harm as many as somebody likes.
+const SAMPLES: u32 = 3;
 
 /// The files of all enclaves, taken away and brought back.
 fn hidden_enclave(context: &mut Context<'_>) -> Result<(), Stop> {

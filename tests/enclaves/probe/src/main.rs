@@ -7,15 +7,17 @@ extern crate alloc;
 use core::fmt::Write;
 
 use sha2::{Digest, Sha256};
+use trustbox_api::key::PublicKey;
 use trustbox_api::launch::Ticket;
 use trustbox_api::limits::MAX_REPLY;
 use trustbox_api::message::CounterReply;
-use trustbox_api::{Bytes, Command, TRUSTBOX_UUID, wire};
+use trustbox_api::{Bytes, Command, Error, TRUSTBOX_UUID, wire};
 use trustbox_enclave::{Enclave, EnclaveError, Launched, Reply, should_stop};
 use trustbox_probe::command::{self, LONGEST, MAX_VALUE};
 use trustbox_probe::{error, request};
 use trustbox_tee::mapping::Mapping;
-use trustbox_tee::optee_utee::Time;
+use trustbox_tee::operation;
+use trustbox_tee::optee_utee::{AttributeId, AttributeMemref, Time, TransientObject, TransientObjectType};
 use trustbox_tee::parameters::Parameters;
 use trustbox_tee::session::{Failure, TaSession};
 
@@ -24,6 +26,8 @@ const UNKNOWN_COMMAND: EnclaveError = EnclaveError::new(error::UNKNOWN_COMMAND);
 const NEVER_STOPPED: EnclaveError = EnclaveError::new(error::NEVER_STOPPED);
 const NOT_FOUND: EnclaveError = EnclaveError::new(error::NOT_FOUND);
 
+/// Bytes of an RSA-3072 modulus.
+const RSA_BYTES: usize = 384;
 /// Room for an encoded ticket.
 const MAX_TICKET: usize = 144;
 /// What follows the ticket in a request for counter 0 that adds nothing.
@@ -52,6 +56,8 @@ impl Enclave for Probe {
             command::FORGE_TICKET => self.forge_ticket(request, reply),
             command::TICKET => reply.write(self.ticket(&mut [0; MAX_TICKET])?),
             command::SHOW_TICKET => show_ticket(request, reply),
+            command::VERIFY => verify(request, reply),
+            command::UNWRAP => unwrap(request, reply),
             _ => Err(UNKNOWN_COMMAND),
         }
     }
@@ -143,6 +149,35 @@ fn show_ticket(ticket: &[u8], reply: &mut Reply) -> Result<(), EnclaveError> {
         Err(failure) => write!(reply, "{:#010x}", failure.code)?,
     }
     Ok(())
+}
+
+/// The very function of the TrustBox TA, in this enclave.
+fn verify(request: &[u8], reply: &mut Reply) -> Result<(), EnclaveError> {
+    let (key, rest) = request.split_first_chunk().ok_or(BAD_REQUEST)?;
+    let (digest, rest) = rest.split_first_chunk().ok_or(BAD_REQUEST)?;
+    let signature = rest.try_into().map_err(|_| BAD_REQUEST)?;
+    let result = operation::verify_es256(&PublicKey(Bytes(*key)), digest, &Bytes(signature));
+    write!(reply, "{:#010x}", result.map_or_else(Error::code, |()| 0))?;
+    Ok(())
+}
+
+/// The very function of the TrustBox TA, under a key that nobody keeps secret.
+fn unwrap(request: &[u8], reply: &mut Reply) -> Result<(), EnclaveError> {
+    let (modulus, rest) = request.split_at_checked(RSA_BYTES).ok_or(BAD_REQUEST)?;
+    let (exponent, rest) = rest.split_at_checked(3).ok_or(BAD_REQUEST)?;
+    let (private, wrapped) = rest.split_at_checked(RSA_BYTES).ok_or(BAD_REQUEST)?;
+    let attributes = [
+        AttributeMemref::from_ref(AttributeId::RsaModulus, modulus).into(),
+        AttributeMemref::from_ref(AttributeId::RsaPublicExponent, exponent).into(),
+        AttributeMemref::from_ref(AttributeId::RsaPrivateExponent, private).into(),
+    ];
+    let mut key = TransientObject::allocate(TransientObjectType::RsaKeypair, 8 * RSA_BYTES)
+        .map_err(|_| EnclaveError::NO_ANSWER)?;
+    key.populate(&attributes).map_err(|_| BAD_REQUEST)?;
+    match operation::decrypt_oaep(key, wrapped) {
+        Ok(opened) => reply.write(opened.expose()),
+        Err(error) => Ok(write!(reply, "{:#010x}", error.code())?),
+    }
 }
 
 /// Past the SDK, as a hostile enclave would.

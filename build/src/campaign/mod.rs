@@ -1,0 +1,109 @@
+//! `tb campaign`: long trials of what an attacker and bad luck can do, reproducible from a seed.
+
+mod disk;
+pub(crate) mod hostile;
+mod nbd;
+pub(crate) mod powercut;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use clap::Subcommand;
+use serde::Serialize;
+use trustbox_test::random::Random;
+
+use crate::builder::Builder;
+use crate::suite::Case;
+
+/// What `tb test` does of each campaign.
+const CUTS: u32 = 20;
+const ACTS: u32 = 20;
+const SEED: u64 = 1;
+
+/// Runs a campaign.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    campaign: Campaign,
+}
+
+#[derive(Subcommand)]
+enum Campaign {
+    /// Cuts the power in the middle of installs, upgrades, removals and writes of sealed data
+    Powercut(powercut::Args),
+    /// Does what root in Linux can do: races, rewritten memory, damaged and replayed storage, a killed tee-supplicant
+    Hostile(hostile::Args),
+}
+
+/// What all campaigns are told.
+#[derive(clap::Args)]
+pub(crate) struct Common {
+    /// Seed of all random choices; a new one where it is left out
+    #[arg(long, value_name = "S")]
+    pub(crate) seed: Option<u64>,
+    /// Also write the summary to a file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+impl Common {
+    fn seed(&self) -> u64 {
+        self.seed.unwrap_or_else(seed_of_today)
+    }
+
+    fn write(&self, summary: &impl Serialize) -> Result<()> {
+        let Some(path) = &self.json else { return Ok(()) };
+        let text = serde_json::to_string_pretty(summary)? + "\n";
+        fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+/// Runs `tb campaign`; the exit status says whether everything was as it must be.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    match &args.campaign {
+        Campaign::Powercut(args) => powercut::run(args),
+        Campaign::Hostile(args) => hostile::run(args),
+    }
+}
+
+/// A seed for a campaign that was given none.
+fn seed_of_today() -> u64 {
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    Random::new(now.as_nanos() as u64).below(1_000_000)
+}
+
+/// The power cuts and hostile acts of `tb test`: a few, always the same.
+pub(crate) fn check(builder: &Builder) -> Result<Vec<Case>> {
+    let cuts = powercut::campaign(builder, CUTS, SEED).map(|summary| summary.failures);
+    let acts = hostile::campaign(builder, 1, ACTS, SEED).map(|summary| summary.failures);
+    let case = |name: &str, failures: Result<Vec<String>>| {
+        let held = failures.and_then(|failures| {
+            ensure!(failures.is_empty(), "{}", failures.join("\n"));
+            Ok(())
+        });
+        Case::of("campaign", name, held)
+    };
+    Ok(vec![case(&format!("{CUTS} power cuts"), cuts), case(&format!("{ACTS} hostile acts"), acts)])
+}
+
+fn status(good: bool) -> ExitCode {
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Where a campaign keeps what it works with, and what shows a failure.
+fn folder(builder: &Builder, name: &str) -> Result<PathBuf> {
+    let folder = builder.repo.cache().join("campaign").join(name);
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    Ok(folder)
+}
+
+fn require_some(count: u32, what: &str) -> Result<()> {
+    ensure!(count > 0, "{what} is 0\nhelp: a campaign of nothing shows nothing");
+    Ok(())
+}
+
+fn keep(content: &[u8], path: &Path) -> Result<()> {
+    fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))
+}
