@@ -47,7 +47,8 @@ impl HostLink {
     /// # Errors
     ///
     /// [`EnclaveError::HOST_REFUSED`] where the host program does not answer, [`EnclaveError::BAD_ANSWER`] where its
-    /// answer does not decode, [`EnclaveError::REQUEST_TOO_LONG`] where the question is longer than a reply may be.
+    /// answer does not decode, [`EnclaveError::REQUEST_TOO_LONG`] where the question is longer than a reply may be,
+    /// [`EnclaveError::WAITING`] where the command asks something else already: one question at a time.
     pub async fn ask<Q: Serialize, A: DeserializeOwned>(
         &self,
         command: u32,
@@ -55,6 +56,9 @@ impl HostLink {
     ) -> Result<A, EnclaveError> {
         let limit = self.0.borrow().limit;
         let encoded = message::encode(question, limit).map_err(|_| EnclaveError::REQUEST_TOO_LONG)?;
+        if self.0.borrow().asked.is_some() {
+            return Err(EnclaveError::WAITING);
+        }
         self.0.borrow_mut().asked = Some((command, encoded));
         let answer = poll_fn(|_| self.0.borrow_mut().answer.take().map_or(Poll::Pending, Poll::Ready)).await;
         let answer = answer.map_err(|Refused| EnclaveError::HOST_REFUSED)?;

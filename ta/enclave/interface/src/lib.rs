@@ -43,6 +43,31 @@
 //! message each way, of [`MAX_MESSAGE`] bytes at most unless the interface says `request = N` or `reply = N`. Every
 //! message is decoded from a private copy, whole: what does not decode, or has bytes left over, is refused.
 //!
+//! # Larger messages
+//!
+//! What is shared with Linux is bounded by the interface, and allocated once for a session:
+//!
+//! ```
+//! use trustbox_interface::{EnclaveError, interface};
+//!
+//! #[interface(request = 64 * 1024, reply = 64)]
+//! trait Images {
+//!     #[command(1)]
+//!     fn brightest(&mut self, points: &[u8]) -> Result<u8, EnclaveError>;
+//! }
+//!
+//! struct Eye;
+//! impl Images for Eye {
+//!     fn brightest(&mut self, points: &[u8]) -> Result<u8, EnclaveError> {
+//!         Ok(points.iter().copied().max().unwrap_or(0))
+//!     }
+//! }
+//!
+//! let mut images = ImagesClient::new(trustbox_interface::local::<ImagesService, _>(Eye));
+//! assert_eq!(images.brightest(&[7; 60_000]).unwrap(), 7);
+//! assert_eq!(images.brightest(&[7; 70_000]).unwrap_err(), trustbox_interface::CallError::RequestTooLong);
+//! ```
+//!
 //! # Asking the host
 //!
 //! A command may ask its host program for something and go on with the answer. What it may ask is a second trait:

@@ -230,6 +230,18 @@ mod tests {
     }
 
     #[test]
+    fn a_command_asks_one_thing_at_a_time() {
+        let host = HostLink::new(MAX_MESSAGE);
+        let mut first = Box::pin(host.ask::<_, u8>(1, &1));
+        let mut second = Box::pin(host.ask::<_, u8>(2, &2));
+        let context = &mut Context::from_waker(Waker::noop());
+        assert!(first.as_mut().poll(context).is_pending());
+        assert_eq!(second.as_mut().poll(context), Poll::Ready(Err(EnclaveError::WAITING)));
+        host.answer(Ok(vec![5]));
+        assert_eq!(first.as_mut().poll(context), Poll::Ready(Ok(5)));
+    }
+
+    #[test]
     fn a_command_that_waits_for_nothing_is_lost_and_says_so() {
         let mut runner = adder();
         assert_eq!(runner.call(3, &[]), Err(EnclaveError::LOST));
