@@ -4,6 +4,7 @@ mod budgets;
 mod checks;
 pub(crate) mod coverage;
 pub(crate) mod examples;
+mod firmware;
 mod invariants;
 mod junit;
 mod libtest;
@@ -82,7 +83,7 @@ impl Case {
 type Check = fn(&Builder, &Args) -> Result<Vec<Case>>;
 
 /// Checks in the order in which they run: the quick ones first. The flag says which belong to `--fast`.
-const CHECKS: [(&str, bool, Check); 12] = [
+const CHECKS: [(&str, bool, Check); 13] = [
     ("checks", true, |_, _| Ok(invariants::check())),
     ("format", true, |builder, _| checks::format(builder)),
     ("lints", true, |builder, _| checks::lints(builder)),
@@ -91,6 +92,7 @@ const CHECKS: [(&str, bool, Check); 12] = [
     ("budgets", true, |builder, _| budgets::run(builder)),
     ("unit", true, |builder, _| libtest::run(builder)),
     ("signing", false, |builder, _| signing::run(builder)),
+    ("firmware", false, |builder, _| firmware::run(builder)),
     ("device", false, |builder, args| on_device::suite(builder, &selected(args), args.level)),
     ("examples", false, |builder, _| examples::run(builder)),
     ("demo", false, |builder, _| on_device::demo(builder)),
