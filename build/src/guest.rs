@@ -65,6 +65,7 @@ impl Images {
 impl Builder {
     /// Firmware, kernel and RAM disk.
     pub fn images(&self, kind: GuestKind, debug: bool) -> Result<Images> {
+        self.board.emulator()?;
         self.images_with(&self.firmware(debug)?, kind)
     }
 
