@@ -1,4 +1,12 @@
 //! `platform/<board>/board.toml`: a raw form that refuses unknown fields, then a checked type with file and line in errors.
+//!
+//! A `-dev` board inherits another and says so in two lines. What it weakens, the inherited board lists as `dev-…`.
+
+mod draw;
+mod inherit;
+pub(crate) mod layout;
+pub(crate) mod platform;
+pub(crate) mod soc;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -8,15 +16,30 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::board::layout::Memory;
+use crate::board::soc::{Console, Ddr, DeviceTree, Devices, Hardware, Medium, MediumKind, RcwFacts};
 use crate::builder::Repo;
 
 /// The board every command takes when none is named.
 pub(crate) const DEFAULT: &str = "qemu-armv8a";
 
 /// Flags that a production board must switch off, and why.
-const WEAK_FLAGS: [(&str, &str); 2] = [
+pub(crate) const WEAK_FLAGS: [(&str, &str); 9] = [
     ("CFG_REE_FS_TA", "loads trusted applications from Linux's file system"),
     ("CFG_INSECURE", "accepts a stub hardware key and storage without rollback protection"),
+    ("CFG_REE_FS_ALLOW_RESET", "makes a new storage where the old one was deleted"),
+    ("CFG_WITH_SOFTWARE_PRNG", "makes keys from a software generator"),
+    ("CFG_RPMB_WRITE_KEY", "writes the RPMB key, which can be written once only, for whoever asks"),
+    ("CFG_ENABLE_EMBEDDED_TESTS", "has commands that are only for tests"),
+    ("CFG_TEE_CORE_DEBUG", "has checks and messages that are only for debugging"),
+    ("CFG_WITH_STATS", "tells Linux what goes on in the secure world"),
+    ("CFG_PKCS11_TA", "has a second trusted application that nobody asked for"),
+];
+
+/// Flags that a production board must switch on, and why.
+pub(crate) const STRONG_FLAGS: [(&str, &str); 2] = [
+    ("CFG_RPMB_FS", "storage has no rollback protection without it"),
+    ("CFG_REE_FS_INTEGRITY_RPMB", "files of the secure storage can be replayed without it"),
 ];
 
 /// What a board is allowed to be used for.
@@ -32,13 +55,24 @@ pub(crate) enum Profile {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Board {
     pub(crate) name: Spanned<String>,
+    /// For people.
+    pub(crate) title: String,
     pub(crate) profile: Profile,
     pub(crate) ta: Facts,
     pub(crate) optee: Optee,
     pub(crate) tfa: TrustedFirmware,
-    pub(crate) u_boot: UBoot,
+    pub(crate) u_boot: Spanned<UBoot>,
     pub(crate) linux: Linux,
-    pub(crate) emulator: Emulator,
+    pub(crate) memory: Memory,
+    emulator: Option<Emulator>,
+    #[serde(default)]
+    media: BTreeMap<MediumKind, Medium>,
+    rcw: Option<RcwFacts>,
+    ddr: Option<Ddr>,
+    console: Option<Console>,
+    device_tree: Option<DeviceTree>,
+    #[serde(default)]
+    devices: Devices,
 }
 
 /// What the TrustBox TA is told about the board.
@@ -46,7 +80,28 @@ pub(crate) struct Board {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Facts {
     pub(crate) huk: Huk,
+    /// What it is worth at least on a `-dev` board.
+    #[serde(default)]
+    dev_huk: Option<Huk>,
+    pub(crate) rollback_protection: RollbackProtection,
     pub(crate) max_image: u32,
+}
+
+/// What notices that secure storage was replaced by an older copy.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum RollbackProtection {
+    None,
+    Rpmb,
+}
+
+impl RollbackProtection {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Rpmb => "rpmb",
+        }
+    }
 }
 
 /// What the hardware unique key is worth.
@@ -83,6 +138,9 @@ impl Profile {
 pub(crate) struct Optee {
     pub(crate) platform: String,
     pub(crate) flags: BTreeMap<String, Spanned<String>>,
+    /// What a `-dev` board has instead.
+    #[serde(default)]
+    pub(crate) dev_flags: BTreeMap<String, Spanned<String>>,
     #[serde(default)]
     pub(crate) debug_flags: BTreeMap<String, Spanned<String>>,
 }
@@ -95,14 +153,18 @@ pub(crate) struct TrustedFirmware {
     pub(crate) flags: BTreeMap<String, String>,
 }
 
-/// U-Boot as a pinned binary.
+/// U-Boot: a file of a pinned binary package, or a configuration of a pinned source package.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct UBoot {
     pub(crate) package: String,
-    pub(crate) file: String,
+    pub(crate) file: Option<String>,
     #[serde(default)]
     pub(crate) environment: BTreeMap<String, Spanned<Replacement>>,
+    pub(crate) defconfig: Option<String>,
+    /// Options that differ from the configuration.
+    #[serde(default)]
+    pub(crate) options: BTreeMap<String, String>,
 }
 
 /// A default value and what replaces it.
@@ -121,6 +183,7 @@ pub(crate) struct Linux {
     pub(crate) image: String,
     pub(crate) command_line: String,
     /// Modules by the occasion they are loaded on.
+    #[serde(default)]
     pub(crate) modules: BTreeMap<String, Vec<String>>,
 }
 
@@ -138,26 +201,28 @@ pub(crate) struct Emulator {
 impl Board {
     /// Reads a board by the name of its folder.
     pub(crate) fn load(repo: &Repo, name: &str) -> Result<Self> {
-        let path = repo.platform(name).join("board.toml");
-        let text = std::fs::read_to_string(&path).with_context(|| {
-            format!(
-                "no board {name}: cannot read {}\nhelp: boards are the folders of platform/",
-                path.display()
-            )
-        })?;
-        Self::parse(&text, &path, name)
+        match inherit::read(repo, name)? {
+            inherit::Text::Whole { path, text } => Self::parse(&text, &path, name, None),
+            inherit::Text::Inherits { path, text, parent, profile } => {
+                Self::parse(&text, &path, &parent, Some((name, profile)))
+            }
+        }
     }
 
-    fn parse(text: &str, path: &Path, name: &str) -> Result<Self> {
-        let board: Self = toml::from_str(text).map_err(|error| {
+    /// Checks a board's text; `heir` is the board that inherits it, with its profile.
+    fn parse(text: &str, path: &Path, name: &str, heir: Option<(&str, Profile)>) -> Result<Self> {
+        let mut board: Self = toml::from_str(text).map_err(|error| {
             let place = place(path, text, error.span());
             anyhow::anyhow!("{place}: {}", error.message())
         })?;
         let complaint = board.complaint(name);
-        match complaint {
-            Some((span, what)) => bail!("{}: {what}", place(path, text, Some(span))),
-            None => Ok(board),
+        if let Some((span, what)) = complaint {
+            bail!("{}: {what}", place(path, text, Some(span)));
         }
+        if let Some((heir, profile)) = heir {
+            board.become_heir(heir, profile);
+        }
+        Ok(board)
     }
 
     /// The first thing that is wrong, with its place.
@@ -166,35 +231,101 @@ impl Board {
             let what = format!("board {} is in folder {folder}", self.name.get_ref());
             return Some((self.name.span(), what));
         }
-        self.weak_flag().or_else(|| self.unequal_replacement())
+        self.weak_flag()
+            .or_else(|| self.strong_flag())
+            .or_else(|| self.unequal_replacement())
+            .or_else(|| self.memory.complaint())
+            .or_else(|| self.incomplete())
+            .or_else(|| self.hardware().and_then(|hardware| hardware.complaint()))
+    }
+
+    /// A board is emulated or real, and a real one has all that takes.
+    fn incomplete(&self) -> Option<(Range<usize>, String)> {
+        let u_boot = self.u_boot.get_ref();
+        if u_boot.file.is_some() == u_boot.defconfig.is_some() {
+            return Some((self.u_boot.span(), "u-boot has either a file or a defconfig".to_owned()));
+        }
+        if self.emulator.is_some() == self.hardware().is_some() {
+            let what = "a board has either [emulator], or all of [media], [rcw], [console] and [device-tree]";
+            return Some((self.name.span(), what.to_owned()));
+        }
+        None
+    }
+
+    /// What a real board has; `None` for the emulated one.
+    pub(crate) fn hardware(&self) -> Option<Hardware<'_>> {
+        Some(Hardware {
+            memory: &self.memory,
+            media: Some(&self.media).filter(|media| !media.is_empty())?,
+            rcw: self.rcw.as_ref()?,
+            ddr: self.ddr.as_ref(),
+            console: self.console.as_ref()?,
+            device_tree: self.device_tree.as_ref()?,
+            devices: &self.devices,
+        })
+    }
+
+    /// How QEMU is started; an error for a real board.
+    pub(crate) fn emulator(&self) -> Result<&Emulator> {
+        self.emulator.as_ref().with_context(|| {
+            format!(
+                "{} is a real board, it cannot be emulated\nhelp: --platform {DEFAULT}",
+                self.name.get_ref()
+            )
+        })
     }
 
     /// OP-TEE's own defaults are weak, so a production board must say "n" itself.
     fn weak_flag(&self) -> Option<(Range<usize>, String)> {
+        self.flag_complaint(&WEAK_FLAGS, "n")
+    }
+
+    fn strong_flag(&self) -> Option<(Range<usize>, String)> {
+        self.flag_complaint(&STRONG_FLAGS, "y")
+    }
+
+    fn flag_complaint(&self, flags: &[(&str, &str)], wanted: &str) -> Option<(Range<usize>, String)> {
         if self.profile == Profile::Dev {
             return None;
         }
-        WEAK_FLAGS.iter().find_map(|(flag, why)| {
+        flags.iter().find_map(|(flag, why)| {
             let value = self.optee.flags.get(*flag);
-            let off = value.is_some_and(|value| value.get_ref() == "n");
-            let what = format!("{flag} {why}\nhelp: set it to \"n\", or the profile to \"dev\"");
-            (!off).then(|| (value.map_or(self.name.span(), Spanned::span), what))
+            let right = value.is_some_and(|value| value.get_ref() == wanted);
+            let what = format!("{flag}: {why}\nhelp: set it to \"{wanted}\", or the profile to \"dev\"");
+            (!right).then(|| (value.map_or(self.name.span(), Spanned::span), what))
         })
     }
 
+    /// Takes the name and profile of the board that inherits this one.
+    fn become_heir(&mut self, name: &str, profile: Profile) {
+        self.name = Spanned::new(self.name.span(), name.to_owned());
+        self.profile = profile;
+        if profile == Profile::Dev {
+            self.ta.huk = self.ta.dev_huk.unwrap_or(self.ta.huk);
+            self.optee.flags.extend(self.optee.dev_flags.clone());
+        }
+    }
+
     fn unequal_replacement(&self) -> Option<(Range<usize>, String)> {
-        self.u_boot.environment.iter().find_map(|(name, value)| {
+        self.u_boot.get_ref().environment.iter().find_map(|(name, value)| {
             let (from, to) = (&value.get_ref().from, &value.get_ref().to);
             let what = format!("{name}: \"{from}\" and \"{to}\" must have the same length");
             (from.len() != to.len()).then(|| (value.span(), what))
         })
     }
 
-    /// OP-TEE's flags, with those of a debugging build where asked.
-    pub(crate) fn optee_flags(&self, debug: bool) -> BTreeMap<&str, &str> {
+    /// OP-TEE's flags: the board's, those that follow from its memory map, and those of a debugging build where asked.
+    pub(crate) fn optee_flags(&self, debug: bool) -> BTreeMap<String, String> {
         let extra = self.optee.debug_flags.iter().filter(|_| debug);
         let all = self.optee.flags.iter().chain(extra);
-        all.map(|(name, value)| (name.as_str(), value.get_ref().as_str())).collect()
+        let mut flags: BTreeMap<_, _> =
+            all.map(|(name, value)| (name.clone(), value.get_ref().clone())).collect();
+        if let Some(hardware) = self.hardware() {
+            flags.extend(hardware.optee_flags());
+            let test_key = if self.ta.huk == Huk::Unique { "n" } else { "y" };
+            flags.insert("CFG_HUK_TEST_KEY".to_owned(), test_key.to_owned());
+        }
+        flags
     }
 }
 
@@ -205,47 +336,4 @@ fn place(path: &Path, text: &str, span: Option<Range<usize>>) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TEXT: &str = include_str!("../../platform/qemu-armv8a/board.toml");
-
-    fn error_of(text: &str) -> String {
-        Board::parse(text, Path::new("board.toml"), DEFAULT).unwrap_err().to_string()
-    }
-
-    fn line_of(needle: &str) -> usize {
-        1 + TEXT.lines().position(|line| line.starts_with(needle)).unwrap()
-    }
-
-    #[test]
-    fn the_emulated_board_is_valid() {
-        let board = Board::parse(TEXT, Path::new("board.toml"), DEFAULT).unwrap();
-        assert_eq!(board.optee_flags(false)["CFG_NUM_THREADS"], "4");
-        assert_eq!(board.optee_flags(true)["CFG_TA_ASLR"], "n");
-    }
-
-    #[test]
-    fn unknown_field_is_named_with_its_line() {
-        let text = TEXT.replace("cpus = 2", "cores = 2");
-        let error = error_of(&text);
-        assert!(error.starts_with(&format!("board.toml:{}: ", line_of("cpus"))), "{error}");
-        assert!(error.contains("cores"));
-    }
-
-    #[test]
-    fn production_refuses_weak_flags() {
-        let error = error_of(&TEXT.replace("profile = \"dev\"", "profile = \"production\""));
-        assert!(error.starts_with(&format!("board.toml:{}: ", line_of("CFG_REE_FS_TA"))), "{error}");
-        assert!(error.contains("help: "));
-    }
-
-    #[test]
-    fn name_and_replacement_are_checked() {
-        assert!(
-            error_of(&TEXT.replace("name = \"qemu-armv8a\"", "name = \"other\"")).contains("board other")
-        );
-        let error = error_of(&TEXT.replace("to = \"0\"", "to = \"10\""));
-        assert!(error.contains("same length"), "{error}");
-    }
-}
+mod tests;

@@ -70,6 +70,13 @@ impl Builder {
         Ok(Self { repo, board, lock, _guard })
     }
 
+    /// A builder for another board, under the same lock.
+    pub(crate) fn for_board(&self, platform: &str) -> Result<Self> {
+        let board = Board::load(&self.repo, platform)?;
+        let _guard = self._guard.try_clone()?;
+        Ok(Self { repo: self.repo.clone(), board, lock: self.lock.clone(), _guard })
+    }
+
     /// The repository this builder works in.
     pub fn repo(&self) -> &Repo {
         &self.repo

@@ -27,12 +27,14 @@ impl Builder {
     /// Cargo for trusted applications; `kit` is OP-TEE's development kit.
     pub(crate) fn cargo_for_ta(&self, kit: &Path) -> Result<Tool> {
         let authority = self.provisioning_authority()?;
+        let flags = format!("{TA_FLAGS} {}", self.remapped_paths()?);
         Ok(self
-            .cross("target/ta", TA_FLAGS)
+            .cross("target/ta", &flags)
             .env("TA_DEV_KIT_DIR", kit)
             .env("TRUSTBOX_PROVISIONING_AUTHORITY", authority)
             .env("TRUSTBOX_BOARD", self.board.name.get_ref())
             .env("TRUSTBOX_HUK", self.board.ta.huk.name())
+            .env("TRUSTBOX_ROLLBACK_PROTECTION", self.board.ta.rollback_protection.name())
             .env("TRUSTBOX_MAX_IMAGE", self.board.ta.max_image.to_string())
             .env("TRUSTBOX_PROFILE", self.board.profile.name()))
     }
@@ -42,6 +44,22 @@ impl Builder {
         let export = self.client_export()?;
         let flags = format!("-L native={}", export.join("usr/lib").display());
         Ok(self.cross("target/device", &flags).env("OPTEE_CLIENT_EXPORT", &export))
+    }
+
+    /// Keeps the places of this host out of what is measured and signed, so that others can build the same.
+    fn remapped_paths(&self) -> Result<String> {
+        let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+        let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
+        let home = home.context("neither CARGO_HOME nor HOME is set")?;
+        let sysroot = Tool::new("rustc").dir(self.repo.root()).args(["--print", "sysroot"]).output()?;
+        let places = [
+            (self.repo.root().display().to_string(), "/trustbox"),
+            (home.display().to_string(), "/cargo"),
+            (sysroot.trim().to_owned(), "/rust"),
+        ];
+        let flags: Vec<_> =
+            places.iter().map(|(from, to)| format!("--remap-path-prefix={from}={to}")).collect();
+        Ok(flags.join(" "))
     }
 
     fn cross(&self, target_dir: &str, flags: &str) -> Tool {

@@ -1,6 +1,13 @@
 //! Just enough ELF: finds a section of a 64-bit little-endian file. Lengths are checked, nothing is believed.
 
+use std::ops::Range;
+
 use anyhow::{Context, Result, ensure};
+
+/// Type of a segment that is loaded.
+const LOADED: usize = 1;
+/// Octets of a symbol table entry.
+const SYMBOL: usize = 24;
 
 /// The bytes of a section, by name.
 pub(crate) fn section<'a>(elf: &'a [u8], name: &str) -> Result<&'a [u8]> {
@@ -14,6 +21,40 @@ pub(crate) fn section<'a>(elf: &'a [u8], name: &str) -> Result<&'a [u8]> {
         }
     }
     anyhow::bail!("ELF file has no section {name}")
+}
+
+/// First address and the first behind the last of what is in memory while the program runs.
+pub(crate) fn memory(elf: &[u8]) -> Result<Range<u64>> {
+    ensure!(elf.starts_with(b"\x7fELF\x02\x01"), "not a 64-bit little-endian ELF file");
+    let (offset, entry, count) = (number(elf, 0x20, 8)?, number(elf, 0x36, 2)?, number(elf, 0x38, 2)?);
+    let mut found: Option<Range<u64>> = None;
+    for index in 0..count {
+        let at = index.checked_mul(entry).and_then(|at| at.checked_add(offset));
+        let header = slice(elf, at.context("ELF program table overflows")?, entry)?;
+        if number(header, 0, 4)? == LOADED {
+            let (start, size) = (number(header, 0x18, 8)? as u64, number(header, 0x28, 8)? as u64);
+            let end = start.checked_add(size).context("ELF segment overflows")?;
+            found = Some(found.map_or(start..end, |all| all.start.min(start)..all.end.max(end)));
+        }
+    }
+    found.context("ELF file has nothing to load")
+}
+
+/// Address and content of a symbol's object.
+pub(crate) fn symbol<'a>(elf: &'a [u8], name: &str) -> Result<(u64, &'a [u8])> {
+    let (table, names) = (section(elf, ".symtab")?, section(elf, ".strtab")?);
+    for entry in table.chunks_exact(SYMBOL) {
+        if text_at(names, number(entry, 0, 4)?) == Some(name.as_bytes()) {
+            let (address, size) = (number(entry, 8, 8)?, number(entry, 16, 8)?);
+            let headers = Table::read(elf)?;
+            let home = headers.header(number(entry, 6, 2)?)?;
+            let offset = address
+                .checked_sub(number(home, 0x10, 8)?)
+                .and_then(|at| at.checked_add(number(home, 0x18, 8).ok()?));
+            return Ok((address as u64, slice(elf, offset.context("ELF symbol is in no section")?, size)?));
+        }
+    }
+    anyhow::bail!("ELF file has no symbol {name}")
 }
 
 /// The section header table.

@@ -1,6 +1,13 @@
-//! The emulated device's firmware: OP-TEE with the TrustBox TA inside, TF-A around it, U-Boot behind it.
+//! A device's firmware: OP-TEE with the TrustBox TA inside, TF-A around it, U-Boot behind it.
 //!
-//! Build trees of OP-TEE and TF-A stay warm, so that a changed TA costs a link and not a compilation.
+//! What is common to the emulated device and to boards is here, and the emulated device; boards are in `firmware/`. Build trees of OP-TEE and TF-A stay warm, so that a changed TA costs a link and not a compilation.
+
+pub(crate) mod boards;
+mod facts;
+mod hardening;
+mod images;
+mod manifest;
+mod parts;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,6 +23,8 @@ use crate::tool::Tool;
 /// The three files that OP-TEE gives to TF-A.
 const OPTEE_IMAGES: [&str; 3] = ["tee-header_v2.bin", "tee-pager_v2.bin", "tee-pageable_v2.bin"];
 const CROSS: &str = "aarch64-linux-gnu-";
+/// When everything says it was built, in seconds since 1970: the same source gives the same bytes.
+const EPOCH: &str = "1735689600";
 
 /// Builds firmware for a board.
 #[derive(clap::Args)]
@@ -26,11 +35,28 @@ pub(crate) struct Args {
     /// The firmware that figures are compared with: OP-TEE as Debian has it, without the TrustBox TA
     #[arg(long)]
     reference: bool,
+    /// Only this file; a real board has it for each medium
+    #[arg(long, value_name = "PART", requires = "out")]
+    part: Option<boards::Part>,
+    /// The medium that the part is for
+    #[arg(long, value_name = "MEDIUM", requires = "part", default_value = "sd")]
+    medium: String,
+    /// Where the part, or everything, is copied to
+    #[arg(long, value_name = "PATH")]
+    out: Option<PathBuf>,
 }
 
 /// Runs `tb firmware`.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let builder = Builder::open(&args.platform)?;
+    if builder.board.hardware().is_some() {
+        let request = boards::Request { part: args.part, medium: &args.medium, out: args.out.as_deref() };
+        return boards::run(&builder, &request);
+    }
+    ensure!(
+        args.part.is_none() && args.out.is_none(),
+        "the emulated device's firmware is one file\nhelp: --part and --out are for real boards"
+    );
     let firmware = if args.reference { builder.reference_firmware()? } else { builder.firmware(false)? };
     println!("{}", firmware.join("firmware.bios").display());
     Ok(())
@@ -78,6 +104,8 @@ impl Builder {
             let work = self.work(&format!("optee-{tree}"))?;
             let early = self.work("early-ta")?.join(format!("{}.stripped.elf", crate::TRUSTBOX_UUID));
             copy_if_changed(&ta.stripped, &early)?;
+            // OP-TEE counts builds and says the number: the first one is as good as any.
+            let _ = fs::remove_file(work.join("core/.buildcount"));
             self.optee_make(&source, &work, debug)?.assign("EARLY_TA_PATHS", &early).run(&dirs.log)?;
             copy_images(&work, &dirs.out)
         })
@@ -87,7 +115,7 @@ impl Builder {
         let flags = self.board.optee_flags(debug);
         let version = self.lock.package("optee-os")?.upstream_version();
         let key = Key::new("optee-tree").text(&source.key).text(version).text(&self.board.optee.platform);
-        let key = key.texts(flags.iter().flat_map(|(name, value)| [*name, *value]));
+        let key = key.texts(flags.iter().flat_map(|(name, value)| [name, value]));
         Ok(key.text(OPTIMIZATION).file(&self.ta_public_key()?)?.finish())
     }
 
@@ -104,7 +132,7 @@ impl Builder {
             .assign("CFG_BUILD_IN_TREE_TA", "n")
             .assign("platform-cflags-optimization", OPTIMIZATION)
             .assign("CFG_EARLY_TA", "y");
-        for (name, value) in self.board.optee_flags(debug) {
+        for (name, value) in &self.board.optee_flags(debug) {
             make = make.assign(name, value);
         }
         Ok(make)
@@ -131,26 +159,28 @@ impl Builder {
 
     fn tfa_make(&self, source: &Source, work: &Path, optee: &Path, u_boot: &Path) -> Tool {
         let [header, pager, pageable] = OPTEE_IMAGES.map(|name| optee.join(name));
-        let mut make = make(&source.folder)
+        let make = self.tfa_base(source, work).assign("BL32", header).assign("BL32_EXTRA1", pager);
+        make.assign("BL32_EXTRA2", pageable).assign("BL33", u_boot).args(["all", "fip"])
+    }
+
+    /// What every build of TF-A is told. Its version text would be this repository's otherwise, and its time that of the build.
+    fn tfa_base(&self, source: &Source, work: &Path) -> Tool {
+        let make = make(&source.folder)
             .assign("CROSS_COMPILE", CROSS)
             .assign("BUILD_BASE", work)
             .assign("PLAT", &self.board.tfa.platform)
             .assign("SPD", "opteed")
             .assign("DEBUG", "0")
-            .assign("BL32", header)
-            .assign("BL32_EXTRA1", pager)
-            .assign("BL32_EXTRA2", pageable)
-            .assign("BL33", u_boot);
-        for (name, value) in &self.board.tfa.flags {
-            make = make.assign(name, value);
-        }
-        make.args(["all", "fip"])
+            .assign("BUILD_STRING", "trustbox")
+            .assign("BUILD_MESSAGE_TIMESTAMP", "\"reproducible\"");
+        self.board.tfa.flags.iter().fold(make, |make, (name, value)| make.assign(name, value))
     }
 
     /// U-Boot's pinned binary with the board's default environment.
     fn u_boot(&self) -> Result<PathBuf> {
-        let facts = &self.board.u_boot;
-        let original = self.binary(&facts.package)?.join(&facts.file);
+        let facts = self.board.u_boot.get_ref();
+        let file = facts.file.as_ref().context("the board has no binary of U-Boot")?;
+        let original = self.binary(&facts.package)?.join(file);
         let changes = facts.environment.iter().map(|(name, value)| {
             let value = value.get_ref();
             (format!("{name}={}", value.from), format!("{name}={}", value.to))
@@ -183,13 +213,15 @@ fn copy_images(work: &Path, out: &Path) -> Result<()> {
     names.try_for_each(|name| copy(&work.join("core").join(name), &out.join(name)))
 }
 
-/// Make in a source folder, on every core, deaf to flags of an outer make.
+/// Make in a source folder, on every core or with `TRUSTBOX_JOBS` jobs, deaf to flags of an outer make.
 fn make(folder: &Path) -> Tool {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let jobs = std::env::var("TRUSTBOX_JOBS").ok().and_then(|text| text.parse().ok());
+    let cores = jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let tool = Tool::new("make").arg("-s").arg(format!("-j{cores}")).arg("-C").arg(folder);
-    ["MAKEFLAGS", "MFLAGS", "CFLAGS", "CPPFLAGS", "LDFLAGS", "ARCH", "CROSS_COMPILE"]
+    let deaf = ["MAKEFLAGS", "MFLAGS", "CFLAGS", "CPPFLAGS", "LDFLAGS", "ARCH", "CROSS_COMPILE", "LANGUAGE"]
         .iter()
-        .fold(tool, |tool, name| tool.without_env(name))
+        .fold(tool, |tool, name| tool.without_env(name));
+    deaf.env("LC_ALL", "C").env("TZ", "UTC").env("SOURCE_DATE_EPOCH", EPOCH)
 }
 
 /// Replaces one environment default, which must be there exactly once.

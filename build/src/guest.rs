@@ -65,15 +65,17 @@ impl Images {
 impl Builder {
     /// Firmware, kernel and RAM disk.
     pub fn images(&self, kind: GuestKind, debug: bool) -> Result<Images> {
+        self.board.emulator()?;
         self.images_with(&self.firmware(debug)?, kind)
     }
 
     /// Kernel and RAM disk for a firmware.
     pub(crate) fn images_with(&self, firmware: &Path, kind: GuestKind) -> Result<Images> {
+        let emulator = self.board.emulator()?.clone();
         let linux = &self.board.linux;
         Ok(Images {
             repo: self.repo.clone(),
-            emulator: self.board.emulator.clone(),
+            emulator,
             command_line: linux.command_line.clone(),
             firmware: firmware.join("firmware.bios"),
             kernel: self.binary(&linux.package)?.join(&linux.image),

@@ -53,7 +53,8 @@ impl Builder {
         })
     }
 
-    fn our_patches(&self, name: &str) -> Result<Vec<PathBuf>> {
+    /// Our patches to a package, in the order in which they are applied.
+    pub(crate) fn our_patches(&self, name: &str) -> Result<Vec<PathBuf>> {
         let folder = self.repo.root().join("platform/patches").join(name);
         if !folder.is_dir() {
             return Ok(Vec::new());

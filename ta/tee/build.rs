@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `TRUSTBOX_BOARD` | name of the board |
 //! | `TRUSTBOX_HUK` | `unique`, `test-key` or `stub` |
+//! | `TRUSTBOX_ROLLBACK_PROTECTION` | `rpmb` or `none` |
 //! | `TRUSTBOX_PROFILE` | `dev` or `production` |
 //! | `TRUSTBOX_MAX_IMAGE` | bytes of the largest enclave image that the board has secure memory for |
 //! | `TRUSTBOX_PROVISIONING_AUTHORITY` | file with the SHA-256 of the authority's SubjectPublicKeyInfo, 64 hex digits |
@@ -32,6 +33,10 @@ fn facts() -> Result<String, String> {
     if profile == "Production" && huk != "Unique" {
         return Err("TRUSTBOX_PROFILE=production needs TRUSTBOX_HUK=unique".into());
     }
+    let rollback = choice("TRUSTBOX_ROLLBACK_PROTECTION", &[("rpmb", "Rpmb"), ("none", "None")])?;
+    if profile == "Production" && rollback != "Rpmb" {
+        return Err("TRUSTBOX_PROFILE=production needs TRUSTBOX_ROLLBACK_PROTECTION=rpmb".into());
+    }
     let max_image = variable("TRUSTBOX_MAX_IMAGE")?;
     let max_image: u32 =
         max_image.parse().map_err(|_| format!("TRUSTBOX_MAX_IMAGE is '{max_image}', not a number"))?;
@@ -39,6 +44,7 @@ fn facts() -> Result<String, String> {
     let authority = authority()?;
     Ok(format!(
         "const BOARD: &str = {board:?};\nconst HUK: Huk = Huk::{huk};\nconst PROFILE: Profile = Profile::{profile};\n\
+         const ROLLBACK_PROTECTION: RollbackProtection = RollbackProtection::{rollback};\n\
          const MAX_IMAGE: u32 = {max_image};\nconst PROVISIONING_AUTHORITY: KeyId = Bytes({authority:?});\n"
     ))
 }

@@ -4,6 +4,7 @@ mod budgets;
 mod checks;
 pub(crate) mod coverage;
 pub(crate) mod examples;
+mod firmware;
 mod invariants;
 mod junit;
 mod libtest;
@@ -85,7 +86,7 @@ impl Case {
 type Check = fn(&Builder, &Args) -> Result<Vec<Case>>;
 
 /// Checks in the order in which they run: the quick ones first. The flag says which belong to `--fast`.
-const CHECKS: [(&str, bool, Check); 14] = [
+const CHECKS: [(&str, bool, Check); 15] = [
     ("checks", true, |_, _| Ok(invariants::check())),
     ("format", true, |builder, _| checks::format(builder)),
     ("lints", true, |builder, _| checks::lints(builder)),
@@ -95,6 +96,7 @@ const CHECKS: [(&str, bool, Check); 14] = [
     ("unit", true, |builder, _| libtest::run(builder)),
     ("signing", false, |builder, _| signing::run(builder)),
     ("packages", false, |builder, _| packages::run(builder)),
+    ("firmware", false, |builder, _| firmware::run(builder)),
     ("device", false, |builder, args| on_device::suite(builder, &selected(args), args.level)),
     ("examples", false, |builder, _| examples::run(builder)),
     ("campaign", false, |builder, _| crate::campaign::check(builder)),

@@ -23,7 +23,7 @@ const DERIVE_KEY: u32 = 1;
 pub fn platform() -> Platform {
     Platform {
         huk: HUK,
-        rollback_protection: RollbackProtection::None,
+        rollback_protection: ROLLBACK_PROTECTION,
         profile: PROFILE,
         optee_version: optee_version(),
         ta_version: version(env!("CARGO_PKG_VERSION").as_bytes()),

@@ -1,0 +1,178 @@
+//! Firmware of real boards: it builds, says what it is, agrees with other tools, and comes out the same elsewhere.
+
+mod bindings;
+mod rebuilt;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use trustbox_boot_image::fip::{Fip, Kind};
+use trustbox_boot_image::pbi::Command;
+use trustbox_boot_image::pbl::{BOOT_POINTER, Pbl};
+
+use crate::board::soc::{Hardware, MediumKind};
+use crate::builder::Builder;
+use crate::elf;
+use crate::firmware::boards::Part;
+use crate::suite::Case;
+use crate::tool::Tool;
+
+const GROUP: &str = "firmware";
+/// The boards that are built; their `-dev` heirs differ by flags.
+const BOARDS: [&str; 2] = ["trustbox-edge-201", "ls1028a-rdb"];
+
+pub(crate) fn run(builder: &Builder) -> Result<Vec<Case>> {
+    let (mut cases, mut trees) = (Vec::new(), Vec::new());
+    for name in BOARDS {
+        let board = builder.for_board(name)?;
+        let hardware = board.board.hardware().context("the board is emulated")?;
+        trees.push((name.to_owned(), board.board_trees(&hardware)?));
+        let built = board.board_firmware();
+        let folder = built.as_ref().ok().cloned();
+        cases.push(Case::of(GROUP, &format!("{name} builds"), built.map(drop)));
+        if let Some(folder) = folder {
+            cases.extend(examine(&board, name, &folder)?);
+        }
+    }
+    let bindings = bindings::check(builder, &trees);
+    cases.push(Case::of(GROUP, "device trees are what the kernel's bindings accept", bindings));
+    let edge = builder.for_board(BOARDS[0])?;
+    let again = edge.board_firmware().and_then(|folder| rebuilt::same(&edge, &folder));
+    cases.push(Case::of(GROUP, &format!("{} is the same, built elsewhere", BOARDS[0]), again));
+    Ok(cases)
+}
+
+fn examine(builder: &Builder, name: &str, folder: &Path) -> Result<Vec<Case>> {
+    let hardware = builder.board.hardware().context("the board is emulated")?;
+    let mut cases = Vec::new();
+    for kind in hardware.media.keys() {
+        let medium = Medium { builder, hardware: &hardware, kind: *kind, folder };
+        let case = |what: &str, result| Case::of(GROUP, &format!("{name} {}: {what}", kind.name()), result);
+        cases.push(case("PBL loads BL2 and starts it", medium.pbl()));
+        cases.push(case("fiptool writes the same FIP", medium.fiptool()));
+        cases.push(case("the boot region has both where they are read", medium.boot_region()));
+        cases.push(case("memory controller's registers in BL2 are the board's", medium.registers()));
+    }
+    cases.push(Case::of(GROUP, &format!("{name}: manifest lists every file"), manifest(folder)));
+    cases.push(Case::of(GROUP, &format!("{name}: every hole that should be closed is"), hardening(folder)));
+    Ok(cases)
+}
+
+/// One medium of a board's firmware.
+struct Medium<'a> {
+    builder: &'a Builder,
+    hardware: &'a Hardware<'a>,
+    kind: MediumKind,
+    folder: &'a Path,
+}
+
+impl Medium<'_> {
+    fn file(&self, part: Part) -> Result<Vec<u8>> {
+        let path = self.folder.join(part.file(self.kind.name()));
+        fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
+    }
+
+    fn tfa(&self) -> Result<PathBuf> {
+        self.builder.board_tfa(self.hardware, self.kind)
+    }
+
+    /// The last two commands copy exactly BL2's bytes to its address and start there.
+    fn pbl(&self) -> Result<()> {
+        let (pbl, bl2) = (self.file(Part::Pbl)?, fs::read(self.tfa()?.join("bl2.bin"))?);
+        let place = self.hardware.placement(self.kind).context("no place for BL2")?;
+        let (decoded, _) = Pbl::decode(&pbl)?;
+        let [.., start, Command::BlockCopy { from, to, size, .. }] = decoded.commands.as_slice() else {
+            anyhow::bail!("the last command is no block copy");
+        };
+        ensure!(*start == Command::Write { address: BOOT_POINTER, octet: false, value: place.address });
+        let at = (from - place.base) as usize;
+        let copied = pbl.get(at..at + *size as usize).context("the copy goes beyond the file")?;
+        ensure!(copied.starts_with(&bl2) && copied.len() - bl2.len() < 4, "the copy is not BL2");
+        ensure!(*to == place.address, "BL2 goes to 0x{to:x}, not 0x{:x}", place.address);
+        Ok(())
+    }
+
+    fn fiptool(&self) -> Result<()> {
+        let source = self.builder.source("arm-trusted-firmware")?.folder;
+        let (log, work) = (self.builder.log("fiptool"), self.builder.work("fiptool")?);
+        let tool = source.join("tools/fiptool/fiptool");
+        if !tool.is_file() {
+            Tool::new("make").arg("-s").arg("-C").arg(source.join("tools/fiptool")).run(&log)?;
+        }
+        let (ours, theirs) = (self.file(Part::Fip)?, work.join("fip.bin"));
+        let inside = Fip::decode(&ours)?;
+        let mut create = Tool::new(&tool).arg("create");
+        for (kind, option) in [(Kind::Bl31, "--soc-fw"), (Kind::Bl32, "--tos-fw"), (Kind::Bl33, "--nt-fw")] {
+            let file = work.join(option.trim_start_matches('-'));
+            fs::write(&file, inside.image(kind).with_context(|| kind.name())?)?;
+            create = create.arg(option).arg(file);
+        }
+        create.arg(&theirs).run(&log)?;
+        ensure!(fs::read(&theirs)? == ours, "fiptool's file differs from ours");
+        Ok(())
+    }
+
+    fn boot_region(&self) -> Result<()> {
+        let boot = self.file(Part::Boot)?;
+        let medium = self.hardware.media.get(&self.kind).context("no such medium")?;
+        let start = u64::from(*medium.pbl_offset.get_ref());
+        for (part, name) in [(Part::Pbl, "pbl"), (Part::Fip, "fip")] {
+            let content = self.file(part)?;
+            let at = usize::try_from(medium.region(name).context("no region")?.start - start)?;
+            let found = boot.get(at..at + content.len());
+            ensure!(found == Some(&content), "{name} is not at 0x{at:x} of the boot region");
+        }
+        Ok(())
+    }
+
+    /// Where TF-A works the registers out itself, there is no table, and none must be there.
+    fn registers(&self) -> Result<()> {
+        let elf = fs::read(self.tfa()?.join("bl2.elf"))?;
+        let Some(ddr) = self.hardware.ddr else {
+            ensure!(elf::symbol(&elf, "ddr_registers").is_err(), "BL2 has a table that the board has not");
+            return Ok(());
+        };
+        let (_, table) = elf::symbol(&elf, "ddr_registers")?;
+        let words: Vec<_> = table
+            .chunks_exact(4)
+            .map(|word| word.iter().rev().fold(0, |all, octet| all << 8 | u32::from(*octet)))
+            .collect();
+        let mut wanted: Vec<_> =
+            ddr.registers.values().map(|value| *value.get_ref()).filter(|value| *value != 0).collect();
+        let mut found: Vec<_> = words.into_iter().filter(|word| *word != 0).collect();
+        wanted.sort_unstable();
+        found.sort_unstable();
+        ensure!(wanted == found, "the board has {wanted:x?}, BL2 has {found:x?}");
+        Ok(())
+    }
+}
+
+fn manifest(folder: &Path) -> Result<()> {
+    let manifest: serde_json::Value = serde_json::from_slice(&fs::read(folder.join("manifest.json"))?)?;
+    ensure!(
+        manifest["trusted"] == false && folder.join("NOT-TRUSTED").is_file(),
+        "it does not say NOT-TRUSTED"
+    );
+    let listed = manifest["files"].as_array().context("the manifest has no files")?;
+    for file in crate::hash::files_below(folder)? {
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if ["build.log", "manifest.json"].contains(&name.as_str()) {
+            continue;
+        }
+        let digest = crate::hash::sha256_hex(&fs::read(&file)?);
+        let right = listed.iter().any(|entry| entry["name"] == name && entry["sha256"] == digest);
+        ensure!(right, "{name} with sha256 {digest} is not in the manifest");
+    }
+    Ok(())
+}
+
+fn hardening(folder: &Path) -> Result<()> {
+    let findings: serde_json::Value = serde_json::from_slice(&fs::read(folder.join("hardening.json"))?)?;
+    let findings = findings.as_array().context("the report has no findings")?;
+    let closed = findings.iter().filter(|finding| finding["state"] == "closed").count();
+    ensure!(closed >= 15, "{closed} holes are closed, 15 are known to be");
+    let failed = findings.iter().find(|finding| finding["state"] == "failed");
+    ensure!(failed.is_none(), "{}", failed.map(ToString::to_string).unwrap_or_default());
+    Ok(())
+}
