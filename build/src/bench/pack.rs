@@ -33,7 +33,8 @@ pub(super) fn figures() -> Result<(Vec<Measured>, Vec<Measured>)> {
         let mut bytes = image.clone();
         alone = alone.min(timed(|| encrypt(&mut bytes))?);
     }
-    let figure = |name: &str, value, unit: &str| Measured { name: name.to_owned(), value, unit: unit.to_owned() };
+    let figure =
+        |name: &str, value, unit: &str| Measured { name: name.to_owned(), value, unit: unit.to_owned() };
     let time = |taken: Duration| figure("pack_10mib", taken.as_secs_f64() * 1000.0, "ms");
     let to_alone = ours.as_secs_f64() / alone.as_secs_f64();
     let to_alone = figure("pack_to_gcm_alone", to_alone, "times AES-GCM alone by ring");

@@ -17,9 +17,9 @@ pub mod invariants;
 #[cfg(feature = "optee")]
 pub mod optee;
 pub mod package;
+pub mod random;
 #[cfg(feature = "optee")]
 pub mod reference;
-pub mod random;
 pub mod report;
 pub mod steps;
 pub mod target;
