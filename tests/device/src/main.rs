@@ -128,6 +128,7 @@ fn run(args: &Args, selected: &[&trustbox_test::case::Case]) -> Result<bool, Str
     if let Some(sized) = &args.sized {
         print(&bench::all(&mut context, &image(sized)?).map_err(|stop| format!("{stop:?}"))?);
         return Ok(true);
+    }
     if let Some(count) = args.hostile {
         let stood = hostile::rounds(&mut context, args.first, count, args.seed, &mut std::io::stdout());
         return stood.map_err(|stop| format!("{stop:?}"));
@@ -135,9 +136,6 @@ fn run(args: &Args, selected: &[&trustbox_test::case::Case]) -> Result<bool, Str
     if !args.steps.is_empty() {
         let done = steps::run(&mut context, &args.steps, &mut std::io::stdout());
         return done.map(|()| true).map_err(|stop| format!("{stop:?}"));
-    }
-    if args.bench {
-        return figures(&mut context).map(|()| true);
     }
     let mut out = std::io::stdout();
     let mut reporter = Reporter::new(&mut out);
