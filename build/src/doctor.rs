@@ -6,6 +6,8 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::cargo::TARGET;
+use crate::suite::coverage;
+use crate::suite::miri::HELP as MIRI_HELP;
 use crate::tool::Tool;
 
 /// One package name per line; shared with `build/tb`.
@@ -34,6 +36,16 @@ struct Report {
     missing_packages: Vec<String>,
     rust_target: RustTarget,
     programs: Vec<Program>,
+    /// What only some commands need, and which.
+    optional: Vec<Optional>,
+}
+
+#[derive(Serialize)]
+struct Optional {
+    name: &'static str,
+    found: bool,
+    needed_by: &'static str,
+    help: String,
 }
 
 #[derive(Serialize)]
@@ -68,7 +80,18 @@ fn examine() -> Report {
     let rust_target = rust_target();
     let programs = PROGRAMS.map(|(name, option)| Program { name, version: first_line(name, option) });
     let ready = missing_packages.is_empty() && !matches!(rust_target, RustTarget::Missing);
-    Report { ready, missing_packages, rust_target, programs: programs.into() }
+    Report { ready, missing_packages, rust_target, programs: programs.into(), optional: optional() }
+}
+
+fn optional() -> Vec<Optional> {
+    let coverage = coverage::missing_tools();
+    let miri = Tool::new("rustup").args(["run", "nightly", "cargo", "miri", "--version"]).output().is_ok();
+    let entry =
+        |name, found, needed_by, help: &str| Optional { name, found, needed_by, help: help.to_owned() };
+    vec![
+        entry("llvm-cov", coverage.is_none(), "tb test --coverage", &coverage.unwrap_or_default()),
+        entry("miri", miri, "tb test --miri", if miri { "" } else { MIRI_HELP }),
+    ]
 }
 
 fn show(report: &Report) {
@@ -81,6 +104,14 @@ fn show(report: &Report) {
         RustTarget::Missing => "missing\nhelp: rustup target add aarch64-unknown-linux-gnu",
     };
     println!("{TARGET} {source}");
+    for Optional { name, found, needed_by, help } in &report.optional {
+        let state = if *found {
+            "found".to_owned()
+        } else {
+            format!("missing, needed by `{needed_by}`\nhelp: {help}")
+        };
+        println!("{name:<24}{state}");
+    }
     if report.missing_packages.is_empty() {
         println!("all Debian packages are installed");
     } else {

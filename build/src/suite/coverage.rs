@@ -91,6 +91,15 @@ struct Tools {
     profdata: PathBuf,
 }
 
+/// What installs the tools, where they are missing.
+pub(crate) fn missing_tools() -> Option<String> {
+    Tools::find().is_err().then(|| help(&llvm_version().unwrap_or_default()))
+}
+
+fn help(version: &str) -> String {
+    format!("rustup component add llvm-tools, or for Debian's compiler apt-get install llvm-{version}")
+}
+
 impl Tools {
     fn find() -> Result<Self> {
         let sysroot = Tool::new("rustc").args(["--print", "sysroot"]).output()?;
@@ -102,10 +111,7 @@ impl Tools {
         };
         match (find("llvm-cov"), find("llvm-profdata")) {
             (Some(cov), Some(profdata)) => Ok(Self { cov, profdata }),
-            _ => bail!(
-                "no llvm-cov and llvm-profdata of LLVM {version}\nhelp: rustup component add llvm-tools, or for Debian's compiler \
-                 apt-get install llvm-{version}"
-            ),
+            _ => bail!("no llvm-cov and llvm-profdata of LLVM {version}\nhelp: {}", help(&version)),
         }
     }
 
@@ -119,7 +125,7 @@ impl Tools {
 }
 
 /// The major version of LLVM in the compiler.
-pub(crate) fn llvm_version() -> Result<String> {
+fn llvm_version() -> Result<String> {
     let text = Tool::new("rustc").arg("-vV").output()?;
     let version = text.lines().find_map(|line| line.strip_prefix("LLVM version: "));
     let major = version.and_then(|version| version.split('.').next());

@@ -11,6 +11,9 @@ use crate::builder::Builder;
 use crate::suite::{Case, libtest};
 use crate::tool::Tool;
 
+/// What installs it.
+pub(crate) const HELP: &str = "rustup toolchain install nightly --component miri,rust-src";
+
 /// What runs, and how.
 const SETS: [(&str, &[&str]); 3] = [
     ("api", &["-p", "trustbox-api", "--lib"]),
@@ -21,10 +24,7 @@ const SETS: [(&str, &[&str]); 3] = [
 pub(crate) fn run(builder: &Builder) -> Result<Vec<Case>> {
     let installed = cargo(builder).args(["miri", "--version"]).output();
     if installed.is_err() {
-        bail!(
-            "no Miri: it comes with a nightly compiler only\n\
-             help: rustup toolchain install nightly --component miri,rust-src"
-        );
+        bail!("no Miri: it comes with a nightly compiler only\nhelp: {HELP}");
     }
     let cases = SETS.iter().map(|(name, args)| run_set(builder, name, args)).collect::<Result<Vec<_>>>()?;
     Ok(cases.concat())

@@ -8,7 +8,7 @@ mod firmware;
 mod invariants;
 mod junit;
 mod libtest;
-mod miri;
+pub(crate) mod miri;
 pub(crate) mod on_device;
 mod packages;
 mod remote;

@@ -21,7 +21,7 @@ use trustbox_api::log::{Observation, Ring};
 use trustbox_api::message::{Nonce, Purpose};
 use trustbox_api::statement::{Policy, Publisher, Releaser};
 use trustbox_api::{Bytes, Error, Secret, wire};
-use zeroize::Zeroizing;
+use zeroize::Zeroize;
 
 use crate::revocations::Revocations;
 use crate::tee::{Record, Slot, Tee};
@@ -284,14 +284,18 @@ impl EnclavesRecord {
 }
 
 /// Reads a record, into the heap since it is large; a device that never wrote it has the default.
+///
+/// Only what was read is wiped: wiping all of the buffer would be most of the work.
 #[inline(never)]
 pub fn load<R: Stored, T: Tee>(tee: &mut T) -> Result<Box<R>, Error> {
-    let mut buffer = Zeroizing::new([0; MAX_RECORD]);
-    let Some(length) = tee.read(R::RECORD, buffer.as_mut_slice())? else {
+    let mut buffer = [0; MAX_RECORD];
+    let Some(length) = tee.read(R::RECORD, &mut buffer).inspect_err(|_| buffer.zeroize())? else {
         return Ok(Box::default());
     };
-    let content = buffer.get(..length).ok_or(Error::StorageCorrupt)?;
-    wire::decode(content).map(Box::new).map_err(|_| Error::StorageCorrupt)
+    let content = buffer.get_mut(..length).ok_or(Error::StorageCorrupt)?;
+    let record = wire::decode(content).map(Box::new).map_err(|_| Error::StorageCorrupt);
+    content.zeroize();
+    record
 }
 
 /// Reads a record, lets `change` change it, and writes it if `change` agrees.
@@ -332,7 +336,11 @@ pub fn undisturbed<T: Tee, A>(
 /// Replaces a record; only from within [`exclusively`].
 #[inline(never)]
 pub fn store<R: Stored, T: Tee>(tee: &mut T, record: &R) -> Result<(), Error> {
-    let mut buffer = Zeroizing::new([0; MAX_RECORD]);
-    let content = wire::encode(record, buffer.as_mut_slice()).map_err(|_| Error::LimitReached)?;
-    tee.write(R::RECORD, content)
+    let mut buffer = [0; MAX_RECORD];
+    let length = wire::encode(record, &mut buffer).map(<[u8]>::len);
+    let length = length.map_err(|_| buffer.zeroize()).map_err(|()| Error::LimitReached)?;
+    let content = buffer.get_mut(..length).ok_or(Error::Internal)?;
+    let written = tee.write(R::RECORD, content);
+    content.zeroize();
+    written
 }

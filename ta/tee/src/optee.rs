@@ -9,6 +9,7 @@ use trustbox_core::{DevicePublicKey, Held, Moment, Platform, Record, Slot, Tee, 
 use crate::enclave::Enclave;
 use crate::mapping::Mapping;
 use crate::parameters::Claim;
+use crate::secstor::Boot;
 use crate::storage::Lock;
 use crate::{device_keys, identity, measurement, operation, platform, random, secstor, storage};
 
@@ -17,6 +18,7 @@ use crate::{device_keys, identity, measurement, operation, platform, random, sec
 pub struct OpTee {
     /// A session is one `Slot::Session`, and one each of the others at most.
     held: ArrayVec<(Slot, Lock), 4>,
+    boot: Option<Boot>,
 }
 
 impl Tee for OpTee {
@@ -42,7 +44,11 @@ impl Tee for OpTee {
     fn now(&mut self) -> Result<Moment, Error> {
         let mut time = optee_utee::Time::new();
         time.system_time();
-        let (boot, changes) = secstor::boot_state()?;
+        let open = match self.boot.take() {
+            None => Boot::open()?,
+            Some(open) => open,
+        };
+        let (boot, changes) = self.boot.insert(open).state()?;
         Ok(Moment { boot, uptime: time.seconds, changes })
     }
 

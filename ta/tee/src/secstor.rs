@@ -61,15 +61,29 @@ pub fn held(uuid: &Uuid) -> Result<Option<Held>, Error> {
     Ok(Some(Held { version, contents }))
 }
 
-/// Identifier of this boot, and changes counted since.
-pub fn boot_state() -> Result<(Bytes<16>, u64), Error> {
-    let mut id = Mapping::new(16)?;
-    let changes = Parameter::Value(Direction::Output, 0, 0);
-    let mut parameters = Parameters([Parameter::output(&mut id), changes, Parameter::None, Parameter::None]);
-    invoke(BOOT_STATE, &mut parameters).map_err(|_| Error::Internal)?;
-    let [_, Parameter::Value(_, high, low), ..] = parameters.0 else { return Err(Error::Internal) };
-    let id = Bytes::from_slice(&id).ok_or(Error::Internal)?;
-    Ok((id, u64::from(high) << 32 | u64::from(low)))
+/// What OP-TEE knows of this boot. Asked before each call of an enclave, so session and memory are made once.
+pub struct Boot {
+    secstor: TaSession,
+    id: Mapping,
+}
+
+impl Boot {
+    /// Opens it.
+    pub fn open() -> Result<Self, Error> {
+        let secstor = TaSession::open(&SECSTOR, &Parameters::NONE).map_err(|_| Error::Internal)?;
+        Ok(Self { secstor, id: Mapping::new(16)? })
+    }
+
+    /// Identifier of this boot, and changes counted since.
+    pub fn state(&mut self) -> Result<(Bytes<16>, u64), Error> {
+        let changes = Parameter::Value(Direction::Output, 0, 0);
+        let parameters = [Parameter::output(&mut self.id), changes, Parameter::None, Parameter::None];
+        let mut parameters = Parameters(parameters);
+        self.secstor.invoke(BOOT_STATE, &mut parameters).map_err(|_| Error::Internal)?;
+        let [_, Parameter::Value(_, high, low), ..] = parameters.0 else { return Err(Error::Internal) };
+        let id = Bytes::from_slice(&self.id).ok_or(Error::Internal)?;
+        Ok((id, u64::from(high) << 32 | u64::from(low)))
+    }
 }
 
 /// Counts changes since boot.

@@ -24,15 +24,24 @@ pub fn kept(name: &str) -> Result<Vec<Vec<u8>>> {
     lines.map(input).collect()
 }
 
-/// Adds inputs to the kept ones that are not among them.
+/// Characters of a file up to which inputs are kept: short ones say the same and more quickly.
+const MAX_FILE: usize = 5 * 1024;
+
+/// Adds inputs to the kept ones that are not among them, the shortest first, as long as there is room; how many.
 pub fn keep(name: &str, inputs: &[Vec<u8>]) -> Result<usize> {
     let known = kept(name)?;
-    let new: Vec<_> = inputs.iter().filter(|input| !input.is_empty() && !known.contains(input)).collect();
+    let mut new: Vec<_> = inputs.iter().filter(|input| !input.is_empty() && !known.contains(input)).collect();
+    new.sort_by_key(|input| input.len());
     let path = file(name);
     let mut text = fs::read_to_string(&path).unwrap_or_default();
-    new.iter().for_each(|input| text = format!("{text}{}\n", encode(input)));
-    fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(new.len())
+    let before = text.lines().count();
+    for line in new.into_iter().map(|input| encode(input)) {
+        if text.len() + line.len() < MAX_FILE {
+            text = format!("{text}{line}\n");
+        }
+    }
+    fs::write(&path, &text).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(text.lines().count() - before)
 }
 
 /// Writes seeds and kept inputs as files, as libFuzzer wants them.
