@@ -1,3 +1,3 @@
 # $(TRUSTBOX) is the checkout, as ./tb run says
-global-incdirs-y += $(TRUSTBOX)/ta/enclave/c
+incdirs_ext-y += $(TRUSTBOX)/ta/enclave/c
 srcs-y += enclave.c
