@@ -11,7 +11,7 @@ use trustbox_keys::{ClassKeys, files};
 use crate::recognise::recognise;
 use crate::ta_signature::TaKey;
 
-/// Checks a package or a signed TA, and says who signed what.
+/// Checks a package, a signed TA, a PBL or a FIP, and says who signed what.
 ///
 /// Without keys, what is encrypted is not looked into. With the class key, everything is.
 #[derive(clap::Args)]

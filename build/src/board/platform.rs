@@ -1,16 +1,15 @@
-//! `tb platform`: which boards there are, where things are on one, what a boot image says.
+//! `tb platform`: which boards there are, and where things are on one.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::json;
-use trustbox_boot_image::describe::{self, FileKind};
 
 use crate::board::{Board, draw, inherit};
 use crate::builder::Repo;
 
-/// Shows boards and boot images; builds nothing.
+/// Shows boards; builds nothing.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -34,12 +33,6 @@ enum Task {
         #[arg(long, value_name = "FILE")]
         svg: Option<PathBuf>,
     },
-    /// Explains a PBL or a FIP, every field and command by name
-    Inspect {
-        /// The file
-        #[arg(value_name = "FILE")]
-        file: PathBuf,
-    },
 }
 
 /// Runs `tb platform`.
@@ -52,7 +45,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             std::fs::write(file, picture).with_context(|| format!("cannot write {}", file.display()))?;
             format!("{}\n", file.display())
         }
-        Task::Inspect { file } => inspect(file)?,
     };
     // Whoever stops reading, as `head` does, has read enough.
     let _ = std::io::stdout().write_all(text.as_bytes());
@@ -79,18 +71,4 @@ fn list(repo: &Repo, as_json: bool) -> Result<String> {
         format!("{:<24}{:<12}{media:<16}{}\n", board.name.get_ref(), board.profile.name(), board.title)
     };
     Ok(boards.iter().map(line).collect())
-}
-
-fn inspect(file: &Path) -> Result<String> {
-    let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let lines = match FileKind::of(&bytes) {
-        Some(FileKind::Pbl) => describe::pbl(&bytes),
-        Some(FileKind::Fip) => describe::fip(&bytes),
-        None => bail!(
-            "{} is neither a PBL nor a FIP\nhelp: a boot region starts with the PBL at its offset; see `tb platform show`",
-            file.display()
-        ),
-    };
-    let lines = lines.with_context(|| format!("cannot read {}", file.display()))?;
-    Ok(lines.join("\n") + "\n")
 }

@@ -2,7 +2,7 @@
 //! package (FIP).
 //!
 //! Everything is decoded exactly or refused, and encodes to the same bytes again. Nothing here opens a file: the builder makes
-//! images with it, `tb platform inspect` explains them with it, and the tests execute them as the boot ROM would.
+//! images with it, `tb inspect` explains them with it, and the tests execute them as the boot ROM would.
 #![forbid(unsafe_code)]
 
 pub mod describe;
