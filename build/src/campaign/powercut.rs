@@ -214,9 +214,7 @@ impl<'a> Bench<'a> {
         let at = 1 + self.random.below(of + of / 8 + 1);
         let (disk, lab) = self.disk_and_lab()?;
         let mut device = Device::boot(&self.images, &options(lab))?;
-        if let Step::Install(version) = step {
-            self.provide(&device, version)?;
-        }
+        self.provide(&device, self.version_for(step))?;
         lock(&disk)?.arm(at);
         let done = steps(&mut device, self.boots, &[&step.to_string()]);
         device.kill();
@@ -245,6 +243,11 @@ impl<'a> Bench<'a> {
             self.model = after;
         }
         Ok(is_after)
+    }
+
+    /// The version of the meter that the program for steps is given: it wants one for each.
+    fn version_for(&self, step: Step) -> u32 {
+        if let Step::Install(version) = step { version } else { self.model.floor().max(1) }
     }
 
     fn draw_step(&mut self) -> Step {

@@ -26,7 +26,7 @@ const THREADS: usize = 8;
 const SESSIONS: u64 = 3;
 const CALLS: u64 = 8;
 /// How long a thread may take: calls wait for each other, and a device that hangs must not take the suite with it.
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_secs(300);
 /// The meter's command that shows its total.
 const QUERY: u32 = 2;
 
