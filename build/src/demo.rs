@@ -20,12 +20,13 @@ use trustbox_api::{Bytes, Error};
 use trustbox_keys::issue::{self, Asking};
 use trustbox_keys::{DevKeys, dev};
 use trustbox_package::request::Request;
-use trustbox_package::seal::{Edition, seal};
+use trustbox_package::seal::{Edition, Fresh, seal_with};
 use trustbox_package::sign::public_key;
 
 use crate::builder::Builder;
 use crate::device::{BootOptions, Device};
 use crate::guest::{GuestKind, Images};
+use crate::sbom;
 use crate::ta::Enclave;
 
 use talk::{done, install_refused, json, request, say, share, text};
@@ -64,7 +65,9 @@ struct Demo {
     keys: DevKeys,
     /// The meter in version 1.
     meter: Enclave,
-    /// The same, signed as version 2 and 3.
+    /// Its crate, for the SBOM in its packages.
+    manifest: PathBuf,
+    /// The meter, signed as version 2 and 3.
     newer: [PathBuf; 2],
     /// A program for the device.
     direct_open: PathBuf,
@@ -97,8 +100,9 @@ impl Demo {
         let images = builder.images(GuestKind::Plain, false)?;
         let folder = builder.repo().cache().join(format!("demo-{}", std::process::id()));
         fs::create_dir_all(&folder)?;
+        let manifest = builder.repo().root().join("tests/enclaves/meter/Cargo.toml");
         say("NOT-TRUSTED: development keys and an emulated device");
-        Ok(Self { images, keys, meter, newer, direct_open, folder })
+        Ok(Self { images, keys, meter, manifest, newer, direct_open, folder })
     }
 
     /// The story. An error says which step did not do what it must.
@@ -179,7 +183,7 @@ impl Demo {
         ensure!(!contains(&package, MARKER), "the package contains the marker: it is not encrypted");
         let marker = String::from_utf8_lossy(MARKER);
         say(&format!(
-            "packed: {} octets of meter, version {}, to {} octets; {marker} is in the image and nowhere in the package",
+            "packed: {} octets of meter, version {}, to {} octets with its SBOM; {marker} is in the image and nowhere in the package",
             image.len(),
             self.meter.version,
             package.len()
@@ -198,7 +202,9 @@ impl Demo {
             min_ta: Version(0, 1, 0),
             date: 0,
         };
-        Ok(seal(image, &edition, self.keys.class_keys.require(&class_key)?, &self.keys.publisher)?)
+        let sbom = sbom::of_crate(&self.manifest, image)?;
+        let (class_key, publisher) = (self.keys.class_keys.require(&class_key)?, &self.keys.publisher);
+        Ok(seal_with(Fresh::generate()?, image, &edition, Some(&sbom), class_key, publisher)?)
     }
 
     /// Wraps the class key for exactly this device.

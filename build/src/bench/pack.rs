@@ -20,7 +20,7 @@ use trustbox_package::{ClassKey, Edition, seal};
 use super::measure::Measured;
 
 const SIZE: usize = 10 << 20;
-const TURNS: usize = 15;
+const TURNS: usize = 40;
 
 /// Time of packing and, as a ratio, beside AES-GCM alone; and the time of the reference.
 pub(super) fn figures() -> Result<(Vec<Measured>, Vec<Measured>)> {

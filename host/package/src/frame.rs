@@ -176,27 +176,34 @@ impl<'a> Frame<'a> {
     /// The number of streams or the manifest's index is out of bounds.
     #[cfg(feature = "alloc")]
     pub fn write(&self) -> Result<Vec<u8>, FrameError> {
-        let count = self.streams.len();
-        check_counts(count, self.manifest)?;
-        let size: usize = self.streams.iter().map(|stream| stream.len()).sum();
-        let mut out = Vec::with_capacity(data_start(count) + size);
-        out.extend(MAGIC.to_le_bytes());
-        let fields =
-            [FRAME_VERSION, FLAGS, count as u16, self.manifest as u16, MANIFEST_TYPE, MANIFEST_VERSION];
-        fields.iter().for_each(|field| out.extend(field.to_le_bytes()));
-        let mut offset = 0u64;
-        for stream in &self.streams {
-            out.extend(offset.to_le_bytes());
-            out.extend((stream.len() as u64).to_le_bytes());
-            offset += stream.len() as u64;
-        }
+        let sizes: ArrayVec<usize, MAX_STREAMS> = self.streams.iter().map(|stream| stream.len()).collect();
+        let mut out = front(&sizes, self.manifest)?;
+        out.reserve_exact(sizes.iter().sum());
         self.streams.iter().for_each(|stream| out.extend_from_slice(stream));
         Ok(out)
     }
 }
 
+/// Header and table of a frame whose streams have these sizes.
+#[cfg(feature = "alloc")]
+pub fn front(sizes: &[usize], manifest: usize) -> Result<Vec<u8>, FrameError> {
+    let count = sizes.len();
+    check_counts(count, manifest)?;
+    let mut out = Vec::with_capacity(data_start(count));
+    out.extend(MAGIC.to_le_bytes());
+    let fields = [FRAME_VERSION, FLAGS, count as u16, manifest as u16, MANIFEST_TYPE, MANIFEST_VERSION];
+    fields.iter().for_each(|field| out.extend(field.to_le_bytes()));
+    let mut offset = 0u64;
+    for size in sizes {
+        out.extend(offset.to_le_bytes());
+        out.extend((*size as u64).to_le_bytes());
+        offset += *size as u64;
+    }
+    Ok(out)
+}
+
 /// Where the first stream of so many starts.
-const fn data_start(count: usize) -> usize {
+pub const fn data_start(count: usize) -> usize {
     HEADER_SIZE + count * ENTRY_SIZE
 }
 

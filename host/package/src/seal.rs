@@ -12,10 +12,15 @@ use trustbox_api::{Bytes, Secret};
 
 use crate::annex::{Annex, Attachment, MAX_ATTACHMENT};
 use crate::class_key::{self, ClassKey, random_secret};
-use crate::frame::{Frame, FrameError};
+use crate::frame::{FrameError, data_start, front};
 use crate::image::{Image, ImageError, Parts};
 use crate::sign::{self, Es256, SignError};
 use crate::{date, json};
+
+/// The JSON manifest's stream.
+const MANIFEST: usize = 4;
+/// Bytes behind the ciphertext that need no second allocation.
+const ROOM_BEHIND: usize = 128 << 10;
 
 /// What the publisher says about an edition of an enclave; the rest is read out of the image.
 #[derive(Clone, Debug)]
@@ -157,28 +162,32 @@ pub fn seal_with(
     if let Some(found) = sbom.map(<[u8]>::len).filter(|found| *found > MAX_ATTACHMENT) {
         return Err(SealError::SbomSize { found });
     }
-    let encrypted = Encrypted::new(image, &fresh)?;
+    let count = if sbom.is_some() { 8 } else { 6 };
+    let encrypted = Encrypted::new(image, &fresh, data_start(count))?;
     let terms = terms(&encrypted, edition, publisher);
     let trusted = statement(&terms, edition, &fresh, class_key, publisher)?;
     let annex = sbom.map(|sbom| annex(&trusted, sbom, publisher)).transpose()?;
-    let attached: Vec<&[u8]> = annex.as_deref().into_iter().chain(sbom).collect();
-    let json = json_manifest(&terms, edition, 6 + attached.len()).write()?;
+    let json = json_manifest(&terms, edition, count).write()?;
     let (nonce, tag) = (terms.nonce, terms.tag);
-    let own: [&[u8]; 6] = [
-        &encrypted.ciphertext,
-        nonce.as_ref(),
-        tag.as_ref(),
-        terms.plaintext_sha256.as_ref(),
-        &json,
-        &trusted,
-    ];
-    Ok(Frame::new(&[&own[..], &attached].concat(), 4)?.write()?)
+    let own: [&[u8]; 5] = [nonce.as_ref(), tag.as_ref(), terms.plaintext_sha256.as_ref(), &json, &trusted];
+    let behind = own.into_iter().chain(annex.as_deref()).chain(sbom);
+    put_together(encrypted.room, image.len(), &behind.collect::<Vec<_>>())
+}
+
+/// The ciphertext stays where it is: behind the room for header and table, which are known last.
+fn put_together(mut out: Vec<u8>, payload: usize, behind: &[&[u8]]) -> Result<Vec<u8>, SealError> {
+    let sizes: Vec<usize> = [payload].into_iter().chain(behind.iter().map(|stream| stream.len())).collect();
+    let front = front(&sizes, MANIFEST)?;
+    out[..front.len()].copy_from_slice(&front);
+    behind.iter().for_each(|stream| out.extend_from_slice(stream));
+    Ok(out)
 }
 
 /// The encrypted image and what belongs to it.
 struct Encrypted {
     facts: Image,
-    ciphertext: Vec<u8>,
+    /// Room for header and table, then the ciphertext.
+    room: Vec<u8>,
     nonce: Bytes<NONCE_SIZE>,
     tag: Bytes<TAG_SIZE>,
     ciphertext_sha256: Bytes<32>,
@@ -187,18 +196,21 @@ struct Encrypted {
 
 impl Encrypted {
     /// Digests of the plaintext are made beside the encryption: they take longer than it does.
-    fn new(image: &[u8], fresh: &Fresh) -> Result<Self, SealError> {
+    fn new(image: &[u8], fresh: &Fresh, start: usize) -> Result<Self, SealError> {
         std::thread::scope(|scope| {
             let header = scope.spawn(|| Image::read(image));
             let plain = scope.spawn(|| Bytes(Sha256::digest(image).into()));
-            let mut ciphertext = image.to_vec();
+            let mut room = Vec::with_capacity(start + image.len() + ROOM_BEHIND);
+            room.resize(start, 0);
+            room.extend_from_slice(image);
+            let ciphertext = &mut room[start..];
             let content_key = ClassKey::new(fresh.content_key.clone());
-            let tag = content_key.encrypt(&fresh.image_nonce, &[], &mut ciphertext)?;
-            let ciphertext_sha256 = Bytes(Sha256::digest(&ciphertext).into());
+            let tag = content_key.encrypt(&fresh.image_nonce, &[], ciphertext)?;
+            let ciphertext_sha256 = Bytes(Sha256::digest(&*ciphertext).into());
             let facts = header.join().map_err(|_| SealError::Encryption)??;
             let plaintext_sha256 = plain.join().map_err(|_| SealError::Encryption)?;
             let nonce = fresh.image_nonce;
-            Ok(Self { facts, ciphertext, nonce, tag, ciphertext_sha256, plaintext_sha256 })
+            Ok(Self { facts, room, nonce, tag, ciphertext_sha256, plaintext_sha256 })
         })
     }
 }

@@ -12,11 +12,15 @@ use p256::ecdsa::signature::hazmat::PrehashVerifier;
 use p256::ecdsa::{Signature, SigningKey, VerifyingKey};
 use p256::pkcs8::{DecodePrivateKey, EncodePrivateKey, LineEnding};
 use ring::signature::{RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, RsaKeyPair, UnparsedPublicKey};
+use sha2::{Digest, Sha256};
+use trustbox_api::key::{KeyRef, Name};
+use trustbox_api::message::Version;
 use trustbox_api::{Bytes, Secret};
-use trustbox_package::ClassKey;
+use trustbox_package::open::open;
 use trustbox_package::original::Rs256;
 use trustbox_package::seal::Aes256;
 use trustbox_package::sign::{Es256, public_key};
+use trustbox_package::{ClassKey, Edition, Package, seal};
 use trustbox_pkcs11::{AesKey, EcKey, PIN_VARIABLE, RsaKey, Uri};
 
 const CONFIGURATION: &str = "SOFTHSM2_CONF";
@@ -37,6 +41,7 @@ fn trials() -> Vec<Trial> {
         trial("p256_key_signs", p256_key_signs),
         trial("rsa_key_signs", rsa_key_signs),
         trial("aes_key_encrypts_as_one_in_memory", aes_key_encrypts_as_one_in_memory),
+        trial("a_package_sealed_in_the_token_opens", a_package_sealed_in_the_token_opens),
         trial("wrong_names_are_refused", wrong_names_are_refused),
         trial("wrong_pins_are_refused", wrong_pins_are_refused),
     ]
@@ -150,6 +155,28 @@ fn aes_key_encrypts_as_one_in_memory() -> Result<(), Failed> {
         );
         assert!(one == two && tags.0 == tags.1 && one != text);
     }
+    Ok(())
+}
+
+fn a_package_sealed_in_the_token_opens() -> Result<(), Failed> {
+    let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("../package/vectors");
+    let vector = fs::read(vectors.join("trustbox.cpk"))?;
+    let published = ClassKey::new(Secret::new(Sha256::digest("TrustBox test vector: class key").into()));
+    let image = open(&Package::read(&vector)?, Some(&published))?;
+    let edition = Edition {
+        name: Name::from("meter")?,
+        vendor: String::new(),
+        owner_root: Bytes([1; 32]),
+        class_key: KeyRef::new("class", 1).ok_or("a name")?,
+        min_optee: Version(4, 10, 0),
+        min_ta: Version(0, 1, 0),
+        date: 0,
+    };
+    let (publisher, class_key) =
+        (EcKey::open(&uri("object=publisher"))?, AesKey::open(&uri("object=class"))?);
+    let bytes = seal(&image, &edition, &class_key, &publisher)?;
+    let opened = open(&Package::read(&bytes)?, Some(&ClassKey::new(Secret::new([7; 32]))))?;
+    assert!(*opened == *image);
     Ok(())
 }
 

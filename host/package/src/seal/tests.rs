@@ -8,6 +8,7 @@ use trustbox_api::statement::{DOMAIN, Envelope};
 use trustbox_api::{Uuid, wire};
 
 use super::*;
+use crate::frame::Frame;
 use crate::image;
 use crate::package::{Package, PackageError};
 
