@@ -171,9 +171,11 @@ impl Project {
         Ok((target.join(TARGET).join("release").join(&self.package.name), None))
     }
 
-    /// Runs the project's tests that need no device.
-    pub(crate) fn host_tests(&self, builder: &Builder) -> Result<()> {
-        self.step("tests", builder.cargo().dir(&self.root).arg("test"))
+    /// Runs the project's tests that need no device; returns what they say.
+    pub(crate) fn host_tests(&self, builder: &Builder) -> Result<String> {
+        fs::create_dir_all(self.kept()).with_context(|| format!("cannot make {}", self.kept().display()))?;
+        self.step("tests", builder.cargo().dir(&self.root).arg("test"))?;
+        Ok(fs::read_to_string(self.kept().join("tests.log"))?)
     }
 
     fn step(&self, name: &str, tool: Tool) -> Result<()> {

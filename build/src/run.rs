@@ -7,14 +7,14 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use trustbox_keys::dev;
 
 use crate::builder::Builder;
 use crate::device::{BootOptions, Device};
 use crate::guest::{GuestKind, Images};
 use crate::owned::{CLASS, Owned};
-use crate::project::{Built, Profile, Project};
+use crate::project::{Built, Language, Profile, Project};
 use crate::qemu_args::GDB_ADDRESS;
 use crate::ui;
 
@@ -63,18 +63,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         project.description().class_key.name
     );
     ui::only_long_steps();
-    let mut built = None;
-    if args.tests {
-        let builder = open()?;
-        let made = project.build(&builder, Profile::Run)?;
-        if made.tests.is_none() {
-            project.host_tests(&builder)?;
-            println!("{}", fs::read_to_string(project.kept().join("tests.log"))?.trim());
-            return Ok(ExitCode::SUCCESS);
-        }
-        built = Some(made);
+    if args.tests && project.language() == Language::Rust {
+        print!("{}", project.host_tests(&open()?)?);
+        return Ok(ExitCode::SUCCESS);
     }
-    let mut session = Session::start(&project, args, built)?;
+    let mut session = Session::start(&project, args)?;
     let status = session.round(&project, args)?;
     if args.watch {
         return session.watch(&project, args);
@@ -95,7 +88,7 @@ struct Session {
 
 impl Session {
     /// Builds while the device boots. The build's lock is free again before anything runs.
-    fn start(project: &Project, args: &Args, built: Option<Built>) -> Result<Self> {
+    fn start(project: &Project, args: &Args) -> Result<Self> {
         fs::create_dir_all(project.kept())
             .with_context(|| format!("cannot make {}", project.kept().display()))?;
         let builder = open()?;
@@ -104,7 +97,7 @@ impl Session {
         let timeout = Duration::from_secs(args.timeout);
         let state = Some(state(project, args.fresh)?);
         let options = BootOptions { state, gdb: args.gdb, timeout, ..BootOptions::default() };
-        let build = || built.map_or_else(|| project.build(&builder, Profile::Run), Ok);
+        let build = || project.build(&builder, Profile::Run);
         let (built, device) = if args.gdb {
             let built = build()?;
             explain_debugger(&images, &built);
@@ -121,8 +114,11 @@ impl Session {
     fn round(&mut self, project: &Project, args: &Args) -> Result<i32> {
         let (built, owned) = (&self.built, &mut self.owned);
         ui::step("install", || owned.install(&built.image, &project.description()))?;
-        let program =
-            if args.tests { built.tests.as_ref().unwrap_or(&built.program) } else { &built.program };
+        let program = match &built.tests {
+            Some(tests) if args.tests => tests,
+            None if args.tests => bail!("{} has no tests for the device", project.root().display()),
+            _ => &built.program,
+        };
         owned.device.push(program, PROGRAM)?;
         let words: Vec<&str> = [PROGRAM].into_iter().chain(args.program.iter().map(String::as_str)).collect();
         let status = owned.device.exec_to(&words, &mut std::io::stdout(), &mut std::io::stderr())?;

@@ -241,6 +241,29 @@ mod tests {
         assert_eq!(first.as_mut().poll(context), Poll::Ready(Ok(5)));
     }
 
+    /// Whatever Linux sends, in whatever order: a number comes back, and the service still answers.
+    #[test]
+    fn any_bytes_in_any_order_leave_the_service_answering() {
+        let mut seed = 1_u64;
+        let mut next = move || {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            seed
+        };
+        let mut runner = adder();
+        for _ in 0..20_000 {
+            let command = [1, 2, RESUME, next() as u32][next() as usize % 4];
+            let request: Vec<u8> = (0..next() % 6).map(|_| next() as u8 % 5).collect();
+            let _ = runner.call(command, &request);
+        }
+        // However it stands, an answer to the last question, or none, brings it back to where it takes commands.
+        while let Err(EnclaveError::WAITING) = runner.call(2, &[]) {
+            let _ = runner.call(RESUME, &answer(runner.asked, None));
+        }
+        assert!(matches!(decode(&runner.call(2, &[]).unwrap()), Ok(Reply::Done(_))));
+    }
+
     #[test]
     fn a_command_that_waits_for_nothing_is_lost_and_says_so() {
         let mut runner = adder();
