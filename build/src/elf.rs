@@ -135,6 +135,31 @@ pub(crate) mod tests {
         assert!(section(&elf, ".text").is_err());
     }
 
+    /// A program that is in memory from 0x1000 to 0x3000, in two segments.
+    fn program() -> Vec<u8> {
+        let mut elf = sample(".text", b"");
+        let table = elf.len() as u64;
+        elf[0x20..0x28].copy_from_slice(&table.to_le_bytes());
+        elf[0x36..0x3a].copy_from_slice(&[56, 0, 2, 0]);
+        for (start, size) in [(0x2000_u64, 0x1000_u64), (0x1000, 0x800)] {
+            let mut header = [0_u8; 56];
+            header[0] = 1;
+            header[0x18..0x20].copy_from_slice(&start.to_le_bytes());
+            header[0x28..0x30].copy_from_slice(&size.to_le_bytes());
+            elf.extend(header);
+        }
+        elf
+    }
+
+    #[test]
+    fn memory_is_from_the_first_segment_to_the_last() {
+        let elf = program();
+        assert_eq!(memory(&elf).unwrap(), 0x1000..0x3000);
+        assert!(memory(&sample(".text", b"")).is_err());
+        assert!(memory(&elf[..elf.len() - 1]).is_err());
+        assert!(symbol(&elf, "main").is_err());
+    }
+
     #[test]
     fn every_truncation_is_an_error() {
         let elf = sample(".ta_head", b"content");

@@ -1,6 +1,6 @@
 //! `build/tb inspect`: what is in a file, down to its bytes. Shows; whether it is to be believed is for `tb verify`.
 
-pub(crate) mod boot_image;
+pub(crate) mod boot;
 mod dump;
 pub(crate) mod package;
 pub(crate) mod trusted_application;
@@ -14,7 +14,7 @@ use trustbox_package::words::{spaced, text};
 
 use crate::recognise::recognise;
 
-/// Shows a package, a signed TA, a PBL or a FIP: streams, sizes, signatures, SBOM, every field by name.
+/// Shows a package, a signed TA or a boot image: streams, sizes, signatures, SBOM, and a map of its bytes.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// What to show; told by its first bytes

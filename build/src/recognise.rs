@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 
 use crate::input;
-use crate::inspect::{Inspection, Options, boot_image, package, trusted_application};
+use crate::inspect::{Inspection, Options, boot, package, trusted_application};
 use crate::verify::{Expected, Verdict};
 
 /// Bytes that kinds may look at.
@@ -25,7 +25,7 @@ pub(crate) struct Kind {
     pub(crate) verify: fn(&Path, &Expected) -> Result<Verdict>,
 }
 
-const KINDS: &[Kind] = &[package::KIND, trusted_application::KIND, boot_image::PBL, boot_image::FIP];
+const KINDS: &[Kind] = &[package::KIND, trusted_application::KIND, boot::PBL, boot::FIP];
 
 /// The kind of a file.
 pub(crate) fn recognise(path: &Path) -> Result<&'static Kind> {

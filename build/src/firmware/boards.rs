@@ -88,6 +88,7 @@ fn copy_folder(from: &Path, to: &Path) -> Result<()> {
 
 /// The parts of a board that all media share.
 struct Parts {
+    ta: PathBuf,
     optee: PathBuf,
     u_boot: PathBuf,
     trees: PathBuf,
@@ -132,7 +133,7 @@ impl Builder {
             };
             let findings = hardening::examine(self, &hardware, &built)?;
             hardening::write(out, &self.board, &findings)?;
-            manifest::write(self, out, &media)?;
+            manifest::write(self, out, &parts.ta, &media)?;
             self.board_log(out)
         })
     }
@@ -143,7 +144,7 @@ impl Builder {
         let trees = self.board_trees(hardware)?;
         let u_boot = self.board_u_boot(hardware, &trees.join("u-boot.dtb"))?;
         let tfa = hardware.media.keys().map(|kind| Ok((*kind, self.board_tfa(hardware, *kind)?)));
-        Ok(Parts { optee, u_boot, trees, tfa: tfa.collect::<Result<_>>()? })
+        Ok(Parts { ta, optee, u_boot, trees, tfa: tfa.collect::<Result<_>>()? })
     }
 
     /// The logs of all steps that made this; they say where and when, and are no part of what is compared.

@@ -21,12 +21,12 @@ const PACKAGES: [&str; 3] = ["arm-trusted-firmware", "optee-os", "u-boot"];
 const NOT_LISTED: [&str; 1] = ["build.log"];
 
 /// Writes everything; the images and the hardening report are there already.
-pub(crate) fn write(builder: &Builder, out: &Path, media: &[(MediumKind, Images)]) -> Result<()> {
+pub(crate) fn write(builder: &Builder, out: &Path, ta: &Path, media: &[(MediumKind, Images)]) -> Result<()> {
     let reasons = reasons(builder);
     let text = format!("{}: {}\n", builder.board.name.get_ref(), reasons.join("; "));
     fs::write(out.join("NOT-TRUSTED"), text)?;
     save(out, "sbom.cdx.json", &bill_of_materials(builder)?)?;
-    save(out, "reference-values.json", &reference_values(builder, out, media)?)?;
+    save(out, "reference-values.json", &reference_values(builder, out, ta, media)?)?;
     fs::write(out.join("SUMMARY"), summary(builder, out, media)?)?;
     save(out, "manifest.json", &manifest(builder, out, media, &reasons)?)
 }
@@ -123,7 +123,12 @@ fn crates(root: &Path) -> Result<Vec<Value>> {
 }
 
 /// Digests of what runs: for whoever verifies a device or an image.
-fn reference_values(builder: &Builder, out: &Path, media: &[(MediumKind, Images)]) -> Result<Value> {
+fn reference_values(
+    builder: &Builder,
+    out: &Path,
+    ta: &Path,
+    media: &[(MediumKind, Images)],
+) -> Result<Value> {
     let digest = |name: &str| Ok::<_, anyhow::Error>(sha256_hex(&fs::read(out.join(name))?));
     let media = media.iter().map(|(kind, images)| {
         json!({"name": kind.name(), "rcw": sha256_hex(&images.rcw), "pbl": sha256_hex(&images.pbl),
@@ -131,7 +136,7 @@ fn reference_values(builder: &Builder, out: &Path, media: &[(MediumKind, Images)
     });
     Ok(json!({
         "board": builder.board.name.get_ref(), "profile": builder.board.profile.name(),
-        "optee": digest("tee-raw.bin")?, "trustbox_ta": sha256_hex(&fs::read(builder.board_ta()?)?),
+        "optee": digest("tee-raw.bin")?, "trustbox_ta": sha256_hex(&fs::read(ta)?),
         "u_boot": digest("u-boot.bin")?, "device_tree": digest("linux.dtb")?, "media": media.collect::<Vec<_>>(),
     }))
 }
