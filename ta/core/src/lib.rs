@@ -26,6 +26,7 @@ extern crate std;
 
 mod authority;
 mod callbacks;
+mod cbor;
 mod class_keys;
 mod csr;
 mod delegation;

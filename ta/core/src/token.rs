@@ -7,8 +7,6 @@ use alloc::boxed::Box;
 use core::fmt::Write;
 
 use arrayvec::ArrayString;
-use minicbor::Encoder;
-use minicbor::encode::write::Cursor;
 use sha2::{Digest, Sha256};
 use trustbox_api::message::{AttestRequest, LogHeadRequest, Nonce, Version};
 use trustbox_api::token::{
@@ -17,6 +15,7 @@ use trustbox_api::token::{
 };
 use trustbox_api::{Bytes, Error};
 
+use crate::cbor::{Encoder, Full};
 use crate::records::{DeviceRecord, EnclaveRecord, EnclavesRecord, Installed, load};
 use crate::tee::{Platform, Tee};
 use crate::{info, log};
@@ -30,19 +29,7 @@ const CLAIMS_AT: usize = FRONT.len() + PROTECTED.len() + CLAIMS_FRONT.len() + 2;
 /// Before the signature: a byte string of 64 bytes.
 const SIGNATURE_FRONT: [u8; 2] = [0x58, 64];
 /// Claims that every token has.
-const CLAIMS: u64 = 13;
-
-type Writer<'a> = Encoder<Cursor<&'a mut [u8]>>;
-
-/// A claim did not fit.
-impl From<minicbor::encode::Error<minicbor::encode::write::EndOfSlice>> for Full {
-    fn from(_: minicbor::encode::Error<minicbor::encode::write::EndOfSlice>) -> Self {
-        Self
-    }
-}
-
-/// There is no room for the token.
-struct Full;
+const CLAIMS: usize = 13;
 
 /// A token over the nonce of `request` into `reply`; returns the bytes used.
 #[inline(never)]
@@ -127,35 +114,35 @@ impl<'a> Facts<'a> {
 
     /// The claims, sorted by their encoded keys.
     fn encode(&self, nonce: &[u8], out: &mut [u8]) -> Result<usize, Full> {
-        let mut out = Encoder::new(Cursor::new(out));
+        let mut out = Encoder::new(out);
         self.standard(nonce, &mut out)?;
         self.components(&mut out)?;
         self.ours(&mut out)?;
-        Ok(out.writer().position())
+        Ok(out.length())
     }
 
     /// Those of the PSA token but for the components.
-    fn standard(&self, nonce: &[u8], out: &mut Writer<'_>) -> Result<(), Full> {
+    fn standard(&self, nonce: &[u8], out: &mut Encoder<'_>) -> Result<(), Full> {
         let mut instance = [UEID_RANDOM; 33];
         let [_, id @ ..] = &mut instance;
         id.copy_from_slice(&self.attestation_key.0);
         let mut implementation = Sha256::new();
         implementation.update(IMPLEMENTATION_DOMAIN);
         implementation.update(self.platform.board);
-        out.map(CLAIMS + u64::from(self.device.owner.is_some()))?;
-        out.i32(claim::NONCE)?.bytes(nonce)?;
-        out.i32(claim::INSTANCE_ID)?.bytes(&instance)?;
-        out.i32(claim::PROFILE)?.str(PROFILE)?;
-        out.i32(claim::BOOT_SEED)?.bytes(&self.boot.0)?;
-        out.i32(claim::CLIENT_ID)?.i32(NORMAL_WORLD)?;
-        out.i32(claim::LIFECYCLE)?.u16(lifecycle(self.device.lifecycle, self.platform.profile))?;
-        out.i32(claim::IMPLEMENTATION_ID)?.bytes(&implementation.finalize())?;
+        out.map(CLAIMS + usize::from(self.device.owner.is_some()))?;
+        out.integer(claim::NONCE)?.bytes(nonce)?;
+        out.integer(claim::INSTANCE_ID)?.bytes(&instance)?;
+        out.integer(claim::PROFILE)?.text(PROFILE)?;
+        out.integer(claim::BOOT_SEED)?.bytes(&self.boot.0)?;
+        out.integer(claim::CLIENT_ID)?.integer(NORMAL_WORLD)?;
+        out.integer(claim::LIFECYCLE)?.integer(lifecycle(self.device.lifecycle, self.platform.profile))?;
+        out.integer(claim::IMPLEMENTATION_ID)?.bytes(&implementation.finalize())?;
         Ok(())
     }
 
-    fn components(&self, out: &mut Writer<'_>) -> Result<(), Full> {
+    fn components(&self, out: &mut Encoder<'_>) -> Result<(), Full> {
         let installed = || self.enclaves.enclaves.iter().filter_map(|enclave| settled(enclave));
-        out.i32(claim::SOFTWARE_COMPONENTS)?.array(2 + installed().count() as u64)?;
+        out.integer(claim::SOFTWARE_COMPONENTS)?.array(2 + installed().count())?;
         for (kind, measurement, Version(major, minor, patch)) in [
             (OPTEE, &self.optee, self.platform.optee_version),
             (TRUSTBOX, &self.trustbox, self.platform.ta_version),
@@ -171,16 +158,16 @@ impl<'a> Facts<'a> {
     }
 
     /// Those for private use.
-    fn ours(&self, out: &mut Writer<'_>) -> Result<(), Full> {
+    fn ours(&self, out: &mut Encoder<'_>) -> Result<(), Full> {
         let owner = self.device.owner.as_deref();
-        out.i32(claim::WRAPPING_KEY)?.bytes(&self.wrapping_key.0)?;
+        out.integer(claim::WRAPPING_KEY)?.bytes(&self.wrapping_key.0)?;
         let rollback = rollback_protection(self.platform.rollback_protection);
-        out.i32(claim::ROLLBACK_PROTECTION)?.u8(rollback)?;
-        out.i32(claim::HARDWARE_KEY)?.u8(hardware_key(self.platform.huk))?;
-        out.i32(claim::SECURITY_EPOCH)?.u64(owner.map_or(0, |owner| owner.epoch))?;
-        out.i32(claim::LOG_HEAD)?.bytes(&self.log_head)?;
+        out.integer(claim::ROLLBACK_PROTECTION)?.integer(rollback)?;
+        out.integer(claim::HARDWARE_KEY)?.integer(hardware_key(self.platform.huk))?;
+        out.integer(claim::SECURITY_EPOCH)?.integer(owner.map_or(0, |owner| owner.epoch))?;
+        out.integer(claim::LOG_HEAD)?.bytes(&self.log_head)?;
         if let Some(owner) = owner {
-            out.i32(claim::OWNER_ROOT)?.bytes(&owner.root.id().0)?;
+            out.integer(claim::OWNER_ROOT)?.bytes(&owner.root.id().0)?;
         }
         Ok(())
     }
@@ -193,7 +180,7 @@ fn settled(enclave: &EnclaveRecord) -> Option<(&EnclaveRecord, &Installed)> {
 }
 
 fn component(
-    out: &mut Writer<'_>,
+    out: &mut Encoder<'_>,
     kind: &str,
     measurement: &Bytes<32>,
     version: core::fmt::Arguments<'_>,
@@ -201,12 +188,12 @@ fn component(
 ) -> Result<(), Full> {
     let mut text = ArrayString::<20>::new();
     text.write_fmt(version).map_err(|_| Full)?;
-    out.map(3 + u64::from(signer.is_some()))?;
-    out.i32(component::TYPE)?.str(kind)?;
-    out.i32(component::MEASUREMENT)?.bytes(&measurement.0)?;
-    out.i32(component::VERSION)?.str(&text)?;
+    out.map(3 + usize::from(signer.is_some()))?;
+    out.integer(component::TYPE)?.text(kind)?;
+    out.integer(component::MEASUREMENT)?.bytes(&measurement.0)?;
+    out.integer(component::VERSION)?.text(&text)?;
     if let Some(signer) = signer {
-        out.i32(component::SIGNER_ID)?.bytes(&signer.0)?;
+        out.integer(component::SIGNER_ID)?.bytes(&signer.0)?;
     }
     Ok(())
 }
