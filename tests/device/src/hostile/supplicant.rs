@@ -1,9 +1,9 @@
 //! Root kills tee-supplicant in the middle of a call and starts it again: the call ends, done or refused as a whole.
 
 use std::fs;
-use std::process::Command as Process;
+use std::process::{Command as Process, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use trustbox_api::Command;
 use trustbox_api::limits::MAX_REPLY;
@@ -21,6 +21,8 @@ use crate::{check, check_eq};
 const NAME: &str = "tee-supplicant";
 /// How long a call may take from the kill on.
 const LIMIT: Duration = Duration::from_secs(90);
+/// How long it may take to start again.
+const RESTART: Duration = Duration::from_secs(30);
 const RECORD: u32 = 1;
 
 /// Kills it while a reading is sealed, or while the meter is installed again.
@@ -82,9 +84,20 @@ fn running() -> Option<(u32, Vec<String>)> {
     })
 }
 
+/// Kills it and starts it again, as often as it takes: the driver serves one at a time, and the old one takes a moment to die.
 fn restart((number, words): &(u32, Vec<String>), pause: Duration) -> std::io::Result<()> {
     Process::new("kill").args(["-9", &number.to_string()]).status()?;
     thread::sleep(pause);
-    let status = Process::new(&words[0]).args(&words[1..]).stderr(std::process::Stdio::null()).status()?;
-    if status.success() { Ok(()) } else { Err(std::io::Error::other(format!("{NAME} ended with {status}"))) }
+    let end = Instant::now() + RESTART;
+    loop {
+        let mut start = Process::new(&words[0]);
+        let status = start.args(&words[1..]).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
+        if status.success() && running().is_some_and(|(now, _)| now != *number) {
+            return Ok(());
+        }
+        if Instant::now() > end {
+            return Err(std::io::Error::other(format!("{NAME} ended with {status}")));
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
 }
