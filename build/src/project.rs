@@ -15,7 +15,7 @@ use crate::cargo::TARGET;
 use crate::owned::Description;
 use crate::sign_ta::{self, Algorithm};
 use crate::tool::Tool;
-use crate::{pack, ta, ui};
+use crate::{elf, pack, ta, ui};
 
 const FILE: &str = "package.toml";
 
@@ -142,6 +142,7 @@ impl Project {
         fs::copy(&made, &elf).with_context(|| format!("cannot read {}", made.display()))?;
         let stripped = builder.strip(&elf, &self.kept().join("enclave.stripped.elf"))?;
         let bytes = fs::read(&stripped)?;
+        needs_nothing(&bytes)?;
         let uuid = ta::uuid_of(&bytes).context("the enclave has no header: is its entry point there?")?;
         let key = builder.ta_signing_key()?;
         let image = sign_ta::sign(&key, Algorithm::Pss, &uuid, self.package.version, &bytes)?;
@@ -185,6 +186,18 @@ impl Project {
     }
 }
 
+/// OP-TEE loads an enclave alone: a shared library of Linux would be looked for in vain, when it is launched.
+fn needs_nothing(elf_file: &[u8]) -> Result<()> {
+    let names = elf::section(elf_file, ".dynstr").unwrap_or_default();
+    let library = names.split(|byte| *byte == 0).find(|name| name.windows(4).any(|part| part == b".so."));
+    ensure!(
+        library.is_none(),
+        "the enclave asks for the shared library {}, and OP-TEE has none\nhelp: keep `lto = \"fat\"` in Cargo.toml's profile.ta, and crates that need std out",
+        String::from_utf8_lossy(library.unwrap_or_default())
+    );
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,6 +209,14 @@ mod tests {
         let project = Project::open(&root);
         fs::remove_dir_all(root).unwrap();
         project
+    }
+
+    #[test]
+    fn an_enclave_that_wants_a_library_is_refused_before_it_is_installed() {
+        let bad = elf::tests::sample(".dynstr", b"\0libc.so.6\0TA_Entry\0");
+        assert!(needs_nothing(&bad).unwrap_err().to_string().contains("libc.so.6"));
+        assert!(needs_nothing(&elf::tests::sample(".dynstr", b"\0TA_Entry\0")).is_ok());
+        assert!(needs_nothing(&elf::tests::sample(".text", b"x")).is_ok());
     }
 
     #[test]
