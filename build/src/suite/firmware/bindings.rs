@@ -41,12 +41,13 @@ pub(crate) fn check(builder: &Builder, boards: &[(String, PathBuf)]) -> Result<(
 
 /// What the tool complains about, each in one line.
 fn findings(builder: &Builder, schema: &Path, tree: &Path) -> Result<Vec<String>> {
-    let tool = python_tool(builder, "dt-validate")?.arg("-s").arg(schema).arg(tree);
+    let (folder, name) = (tree.parent().context("no folder")?, tree.file_name().context("no name")?);
+    let tool = python_tool(builder, "dt-validate")?.dir(folder).arg("-s").arg(schema).arg(name);
     let result = tool.command().output().context("cannot start dt-validate")?;
     let text = [result.stdout, result.stderr].concat();
     let text = String::from_utf8_lossy(&text).into_owned();
     ensure!(!text.contains("Traceback"), "dt-validate fails\n{text}");
-    let start = format!("{}: ", tree.display());
+    let start = format!("{}: ", name.to_string_lossy());
     Ok(text.lines().filter_map(|line| line.strip_prefix(&start)).map(str::to_owned).collect())
 }
 
