@@ -14,9 +14,9 @@ pub(crate) const TARGET: &str = "aarch64-unknown-linux-gnu";
 pub(crate) const DEVICE_FEATURES: [&str; 2] = ["--features", "trustbox-test/optee"];
 const LINKER: &str = "aarch64-linux-gnu-gcc";
 /// No libc and no start files: OP-TEE's loader refuses a TA that needs either. AES and SHA instructions are always
-/// there, and a TA cannot ask for them at run time.
-const TA_FLAGS: &str =
-    "-C panic=abort -C link-arg=-nostartfiles -C link-arg=-nostdlib -C target-feature=+aes,+sha2,+neon";
+/// there, and a TA cannot ask for them at run time. A build id is a digest over debug information too, which has paths.
+pub(crate) const TA_FLAGS: &str = "-C panic=abort -C link-arg=-nostartfiles -C link-arg=-nostdlib \
+    -C link-arg=-Wl,--build-id=none -C target-feature=+aes,+sha2,+neon";
 
 impl Builder {
     /// Cargo on the workspace, for the host.

@@ -116,14 +116,16 @@ impl Builder {
         let version = self.lock.package("optee-os")?.upstream_version();
         let key = Key::new("optee-tree").text(&source.key).text(version).text(&self.board.optee.platform);
         let key = key.texts(flags.iter().flat_map(|(name, value)| [name, value]));
-        Ok(key.text(OPTIMIZATION).file(&self.ta_public_key()?)?.finish())
+        let key = key.text(OPTIMIZATION).texts([NO_HISTORY.0, NO_HISTORY.1]);
+        Ok(key.file(&self.ta_public_key()?)?.finish())
     }
 
     fn optee_make(&self, source: &Source, work: &Path, debug: bool) -> Result<Tool> {
-        // A source package has no history that OP-TEE could read its version from.
+        // A source package has no history that OP-TEE could read its version from; it would take that of this repository.
         let version = self.lock.package("optee-os")?.upstream_version();
         let mut make = make(&source.folder)
             .assign("TEE_IMPL_VERSION", version)
+            .assign(NO_HISTORY.0, NO_HISTORY.1)
             .assign("CROSS_COMPILE64", CROSS)
             .assign("PYTHON3", "/usr/bin/python3")
             .assign("PLATFORM", &self.board.optee.platform)
@@ -205,6 +207,8 @@ impl Builder {
     }
 }
 
+/// OP-TEE would report the commit that this repository is at as its own.
+const NO_HISTORY: (&str, &str) = ("CFG_OS_REV_REPORTS_GIT_SHA1", "n");
 /// Sections of their own also for libutee, so that a TA links only what it uses of it: 20 KiB of the TrustBox TA.
 const OPTIMIZATION: &str = "-O$(CFG_CC_OPT_LEVEL) -ffunction-sections -fdata-sections";
 

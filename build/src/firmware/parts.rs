@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::board::soc::{Hardware, MediumKind};
 use crate::builder::Builder;
+use crate::cargo::TA_FLAGS;
 use crate::firmware::{CROSS, EPOCH, copy, copy_if_changed, facts, make};
 use crate::hash::Key;
 use crate::sources::Source;
@@ -30,7 +31,8 @@ impl Builder {
     pub(crate) fn board_ta(&self) -> Result<PathBuf> {
         let kit = self.dev_kit(false)?;
         let root = self.repo.root();
-        let mut key = Key::new("board-ta").text(&kit.to_string_lossy()).tree(&root.join("ta"))?;
+        let mut key =
+            Key::new("board-ta").text(&kit.to_string_lossy()).text(TA_FLAGS).tree(&root.join("ta"))?;
         for name in ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml"] {
             key = key.file(&root.join(name))?;
         }
