@@ -19,7 +19,7 @@ use crate::suite::Case;
 
 /// What `tb test` does of each campaign.
 const CUTS: u32 = 20;
-const ACTS: u32 = 20;
+const ACTS: u32 = 8;
 const SEED: u64 = 1;
 
 /// Runs a campaign.
