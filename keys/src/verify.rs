@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use serde_json::{Value, json};
+use trustbox_api::Bytes;
 use trustbox_keys::files;
 use trustbox_verifier::{Appraisal, Claims, ReferenceValues, Tier, Token, appraise};
 
@@ -55,7 +56,7 @@ impl Verify {
             println!("{}", serde_json::to_string_pretty(&to_json(claims, appraisal)?)?);
             return Ok(());
         }
-        println!("signature and nonce verified, attestation key {}", hex(&claims.attestation_key));
+        println!("signature and nonce verified, attestation key {}", Bytes(claims.attestation_key));
         for finding in &appraisal.findings {
             println!("{:<16}{:<40} {}", tier(finding.tier), finding.claim, finding.reason);
         }
@@ -66,8 +67,8 @@ impl Verify {
 
 fn to_json(claims: &Claims<'_>, appraisal: &Appraisal) -> Result<Value> {
     Ok(json!({
-        "attestation_key_sha256": hex(&claims.attestation_key),
-        "wrapping_key_sha256": hex(&claims.wrapping_key),
+        "attestation_key_sha256": Bytes(claims.attestation_key).to_string(),
+        "wrapping_key_sha256": Bytes(claims.wrapping_key).to_string(),
         "appraisal": serde_json::to_value(appraisal)?,
     }))
 }
@@ -85,8 +86,4 @@ fn bytes_of_hex(text: &str) -> Option<Vec<u8>> {
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
     let whole = digits.len().is_multiple_of(2) && digits.iter().all(u8::is_ascii_hexdigit);
     whole.then(|| digits.chunks(2).map(byte).collect()).flatten()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
