@@ -331,7 +331,7 @@ pub(crate) fn shell(images: &Images, options: &BootOptions) -> Result<()> {
 fn spawn(tool: &Tool, folder: &Path) -> Result<Child> {
     let messages = fs::File::create(folder.join("qemu.log"))?;
     fs::write(folder.join("command"), format!("{}\n", tool.shown()))?;
-    let mut command = tool.command();
+    let mut command = tool.command_of_this_thread().map_err(|_| anyhow!(missing_emulator(tool)))?;
     command.stdin(Stdio::null()).stdout(messages.try_clone()?).stderr(messages);
     command.spawn().with_context(|| missing_emulator(tool))
 }

@@ -10,6 +10,7 @@ mod manifest;
 mod parts;
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -151,8 +152,12 @@ impl Builder {
         }
         self.cached("firmware", &key.finish(), |dirs| {
             let work = self.work(&format!("tfa-{tree}"))?;
+            let release = work.join(&tfa.platform).join("release");
+            // Make goes by times, and an image from the cache is older than what was packed from another one.
+            forget(&release.join("fip.bin"))?;
             self.tfa_make(&source, &work, optee, u_boot).run(&dirs.log)?;
-            let built = work.join(&tfa.platform).join("release/qemu_fw.bios");
+            let built = release.join("qemu_fw.bios");
+            ensure_holds(&built, &optee.join(OPTEE_IMAGES[1]))?;
             copy(&built, &dirs.out.join("firmware.bios"))?;
             copy(&optee.join("tee.elf"), &dirs.out.join("tee.elf"))?;
             self.mark(&dirs.out)
@@ -253,6 +258,24 @@ pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
+fn forget(file: &Path) -> Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", file.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What was packed must be what was built.
+fn ensure_holds(image: &Path, part: &Path) -> Result<()> {
+    let read = |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+    let (whole, bytes) = (read(image)?, read(part)?);
+    let found = !bytes.is_empty() && whole.windows(bytes.len()).any(|window| window == bytes);
+    ensure!(found, "{} does not hold {}", image.display(), part.display());
+    Ok(())
+}
+
 /// Leaves an equal file alone, so that make sees no change.
 pub(crate) fn copy_if_changed(from: &Path, to: &Path) -> Result<()> {
     let new = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
@@ -273,6 +296,21 @@ mod tests {
         assert_eq!(image, b"\0bootdelay=0\0bootdelay=25\0");
         let error = replace_once(&mut image, "bootdelay=2", "bootdelay=0").unwrap_err();
         assert!(error.to_string().contains("0 times"));
+    }
+
+    #[test]
+    fn firmware_with_another_part_in_it_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let [image, part] = ["image", "part"].map(|name| folder.path().join(name));
+        fs::write(&image, b"..OP-TEE, new..").unwrap();
+        fs::write(&part, b"OP-TEE, new").unwrap();
+        assert!(ensure_holds(&image, &part).is_ok());
+        fs::write(&part, b"OP-TEE, old").unwrap();
+        let error = ensure_holds(&image, &part).unwrap_err().to_string();
+        assert!(error.ends_with("part"), "{error}");
+        forget(&part).unwrap();
+        forget(&part).unwrap();
+        assert!(ensure_holds(&image, &part).is_err());
     }
 
     #[test]

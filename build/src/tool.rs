@@ -133,6 +133,17 @@ impl Tool {
         command
     }
 
+    /// As [`Tool::command`], for what must not outlive the thread that starts it, however that ends.
+    pub(crate) fn command_of_this_thread(&self) -> Result<Command> {
+        let Some(program) = find_program(&self.program.to_string_lossy()) else { bail!(self.cannot_start()) };
+        let mut bound = self.clone();
+        bound.program = "setpriv".into();
+        bound.args = ["--pdeathsig", "KILL"].map(OsString::from).to_vec();
+        bound.args.push(program.into());
+        bound.args.extend(self.args.iter().cloned());
+        Ok(bound.command())
+    }
+
     /// The command as one line, quoted for a reader.
     pub(crate) fn shown(&self) -> String {
         let words = std::iter::once(&self.program).chain(&self.args);
@@ -201,6 +212,15 @@ mod tests {
             let shown = Tool::new("bash").args(["-c", &script]).output().unwrap();
             assert_eq!(shown, word);
         }
+    }
+
+    #[test]
+    fn what_is_bound_to_a_thread_ends_with_it() {
+        let sleep = || Tool::new("sleep").arg("60").command_of_this_thread().unwrap().spawn().unwrap();
+        let mut child = std::thread::spawn(sleep).join().unwrap();
+        assert!(!child.wait().unwrap().success());
+        let missing = Tool::new("no-such-program").command_of_this_thread().unwrap_err().to_string();
+        assert!(missing.starts_with("cannot start no-such-program\nhelp: "), "{missing}");
     }
 
     #[test]
