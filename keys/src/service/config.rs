@@ -68,7 +68,7 @@ pub struct Tls {
 
 /// Where class keys are.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", tag = "kind")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", rename_all_fields = "kebab-case", tag = "kind")]
 pub enum VaultConfig {
     /// In the database, sealed under a key of 32 bytes.
     Sealed {
