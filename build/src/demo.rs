@@ -14,9 +14,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use trustbox_api::Error;
 use trustbox_api::key::{DeviceId, KeyName, KeyRef, Name};
 use trustbox_api::message::Version;
-use trustbox_api::Error;
 use trustbox_keys::issue::{self, Asking};
 use trustbox_keys::{DevKeys, dev};
 use trustbox_package::request::Request;

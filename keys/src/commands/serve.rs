@@ -152,7 +152,7 @@ impl ImportKeys {
         let (vault, policy) = (open_vault(&config)?, serde_json::to_string(&policy)?);
         let writer = Writer::start(&store, config.instance.clone());
         for key in keys.refs() {
-            let material = vault.import(&key, keys.require(&key)?).map_err(failed)?;
+            let material = vault.import(&key, keys.require(&key)?).await.map_err(failed)?;
             let name: Value = key.name.as_str().into();
             let insert = "INSERT INTO versions (name, version, state, retires, material, changed) VALUES ($1, $2, 'active', 0, $3, $4)";
             let known = store.key(key.name.as_str()).await.map_err(failed)?;

@@ -83,6 +83,15 @@ pub enum VaultConfig {
         #[serde(default)]
         dangerously_exportable: bool,
     },
+    /// In the database, wrapped by a key of Azure Key Vault or Managed HSM. Not tried live.
+    Azure {
+        /// `https://NAME.vault.azure.net/keys/KEY/VERSION`.
+        key: String,
+        /// File with the access token, which the host's identity agent keeps fresh.
+        token: PathBuf,
+        /// CA of the vault, PEM.
+        ca: PathBuf,
+    },
 }
 
 /// Limits of one instance.
@@ -179,8 +188,10 @@ impl Config {
             .chain(&mut self.passphrase_file)
             .for_each(absolute);
         self.webhooks.iter_mut().flat_map(|hook| [&mut hook.ca, &mut hook.secret]).for_each(absolute);
-        if let VaultConfig::Sealed { key } = &mut self.vault {
-            absolute(key);
+        match &mut self.vault {
+            VaultConfig::Sealed { key } => absolute(key),
+            VaultConfig::Azure { token, ca, .. } => [token, ca].into_iter().for_each(absolute),
+            VaultConfig::Pkcs11 { .. } => {}
         }
         if !self.releaser.starts_with(trustbox_pkcs11::SCHEME) {
             self.releaser = folder.join(&self.releaser).display().to_string();

@@ -4,6 +4,7 @@
 //! [`revocation`] → [`store`] (change and audit record, one transaction) → answer. Class keys stay in the [`vault`].
 //! Nothing is kept in the process that another instance would miss.
 
+pub mod azure;
 pub mod challenge;
 pub mod compatibility;
 pub mod config;
@@ -197,6 +198,10 @@ pub fn open_vault(config: &Config) -> Result<Vault> {
                 tracing::warn!("NOT-TRUSTED: class keys may leave the token");
             }
             Vault::token(&uri.parse::<Uri>()?, *dangerously_exportable)
+        }
+        VaultConfig::Azure { key, token, ca } => {
+            tracing::warn!("the vault in Azure was never tried live");
+            Ok(Vault::Azure(Arc::new(azure::Azure::new(key, token, ca)?)))
         }
     }
 }

@@ -20,6 +20,7 @@ use trustbox_package::class_key;
 use trustbox_pkcs11::{KeySession, Padding, TokenError, Uri};
 use zeroize::Zeroizing;
 
+use super::azure::Azure;
 use super::problem::{Answer, Reason, Refusal};
 use crate::issue;
 
@@ -37,6 +38,8 @@ pub enum Vault {
     Sealed(Arc<Sealed>),
     /// In a token.
     Token(Arc<Token>),
+    /// In the database, wrapped by a key in Azure. Not tried live.
+    Azure(Arc<Azure>),
 }
 
 impl Vault {
@@ -72,13 +75,15 @@ impl Vault {
                 let (label, exportable) = (token.label(key), token.exportable);
                 token.run(move |session| session.generate(&label, exportable).map(|()| label)).await
             }
+            Self::Azure(azure) => azure.wrap(&fresh()?).await.map_err(azure_failed),
         }
     }
 
     /// Takes over a key that was made elsewhere; returns its material.
-    pub fn import(&self, key: &KeyRef, value: &ClassKey) -> Answer<String> {
+    pub async fn import(&self, key: &KeyRef, value: &ClassKey) -> Answer<String> {
         match self {
             Self::Sealed(sealed) => sealed.seal(key, value),
+            Self::Azure(azure) => azure.wrap(value).await.map_err(azure_failed),
             Self::Token(_) => Err(Refusal::new(Reason::Mechanism, "keys of a token are made in the token")),
         }
     }
@@ -93,6 +98,11 @@ impl Vault {
     ) -> Answer<Vec<u8>> {
         match self {
             Self::Sealed(sealed) => wrap(&sealed.open(key, material)?, &to, padding),
+            Self::Azure(azure) => {
+                let value = azure.unwrap(material).await.map_err(azure_failed)?;
+                let damaged = || Refusal::new(Reason::Vault, "what Azure unwrapped is not a class key");
+                wrap(&secret(&value).ok_or_else(damaged)?, &to, padding)
+            }
             Self::Token(token) => {
                 let (label, exportable) = (material.to_owned(), token.exportable);
                 token.run(move |session| wrap_in(session, &label, &to, padding, exportable)).await
@@ -103,7 +113,7 @@ impl Vault {
     /// Destroys a key where it is not the database that has it.
     pub async fn destroy(&self, material: &str) -> Answer<()> {
         match self {
-            Self::Sealed(_) => Ok(()),
+            Self::Sealed(_) | Self::Azure(_) => Ok(()),
             Self::Token(token) => {
                 let label = material.to_owned();
                 let destroyed = token.run(move |session| match session.destroy(&label) {
@@ -119,10 +129,19 @@ impl Vault {
     /// Whether keys can be used now.
     pub async fn check(&self) -> Answer<()> {
         match self {
-            Self::Sealed(_) => Ok(()),
+            Self::Sealed(_) | Self::Azure(_) => Ok(()),
             Self::Token(token) => token.run(|session| session.check()).await,
         }
     }
+}
+
+fn fresh() -> Answer<ClassKey> {
+    ClassKey::generate().map_err(|_| Refusal::new(Reason::Vault, "no random numbers"))
+}
+
+fn azure_failed(error: anyhow::Error) -> Refusal {
+    tracing::error!(error = %format!("{error:#}"), "azure");
+    Refusal::new(Reason::Vault, "the vault in Azure does not answer as it should")
 }
 
 /// Keys sealed in the database.
