@@ -4,6 +4,7 @@
 //! same emulated machine; on the host the same cryptography. An emulated device says nothing about time on a board.
 
 mod chart;
+mod keys;
 mod measure;
 mod pack;
 
@@ -27,7 +28,7 @@ enum About {
 }
 
 /// What figures must not exceed.
-const GOALS: [(&str, Part, About, f64); 8] = [
+const GOALS: [(&str, Part, About, f64); 11] = [
     ("gcm_instr_per_byte", Part::Device, About::Value, 18.0),
     ("install", Part::Device, About::Ratio, 1.25),
     ("launch", Part::Device, About::Ratio, 1.2),
@@ -36,6 +37,9 @@ const GOALS: [(&str, Part, About, f64); 8] = [
     ("secure_mem_idle", Part::Device, About::Value, 524_288.0),
     ("secure_mem_peak_extra", Part::Device, About::Value, 524_288.0),
     ("pack_10mib", Part::Pack, About::Ratio, 1.3),
+    ("keys_release", Part::Keys, About::Ratio, 2.0),
+    ("keys_p99_million", Part::Keys, About::Ratio, 2.0),
+    ("keys_lost_records", Part::Keys, About::Value, 0.0),
 ];
 
 /// Takes all figures in one run, or those of a part.
@@ -58,6 +62,8 @@ enum Part {
     Device,
     /// `tb pack`, on this host
     Pack,
+    /// The key service, on this host
+    Keys,
 }
 
 /// A figure and what it is held against.
@@ -88,6 +94,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         let (packed, by_ring) = ui::step("figures of tb pack", pack::figures)?;
         ours.extend(packed);
         references.extend(by_ring);
+    }
+    if wanted(Part::Keys) {
+        let (served, by_itself) = ui::step("figures of the key service", || keys::figures(&builder))?;
+        ours.extend(served);
+        references.extend(by_itself);
     }
     let figures: Vec<_> = ours.into_iter().map(|ours| Figure::new(ours, &references)).collect();
     show(&figures);

@@ -1,22 +1,22 @@
 //! `tb demo`: the main job, end to end, on real OP-TEE.
 //!
-//! Every step is done by the program that a user would use: `trustbox` on the device, the key and
-//! package libraries behind `trustbox-keys` and `tb pack` on this host. Each step checks what it
+//! Every step is done by the program that a user would use: `trustbox` on the device, `trustbox-keys` as the service that
+//! releases class keys and as its client, and the libraries behind it and `tb pack` on this host. Each step checks what it
 //! shows, so the last line is earned.
 
 mod attestation;
 mod direct_open;
 mod later;
+mod service;
 pub(crate) mod talk;
 
 use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use sha2::{Digest, Sha256};
+use trustbox_api::Error;
 use trustbox_api::key::{DeviceId, KeyName, KeyRef, Name};
 use trustbox_api::message::Version;
-use trustbox_api::{Bytes, Error};
 use trustbox_keys::issue::{self, Asking};
 use trustbox_keys::{DevKeys, dev};
 use trustbox_package::request::Request;
@@ -29,6 +29,8 @@ use crate::guest::{GuestKind, Images};
 use crate::sbom;
 use crate::ta::Enclave;
 
+use later::from_base64;
+use service::KeyService;
 use talk::{done, install_refused, json, request, say, share, text};
 
 /// Text that only the meter's plaintext contains.
@@ -63,6 +65,7 @@ pub(crate) fn check(builder: &Builder) -> Result<()> {
 struct Demo {
     images: Images,
     keys: DevKeys,
+    service: KeyService,
     /// The meter in version 1.
     meter: Enclave,
     /// Its crate, for the SBOM in its packages.
@@ -102,11 +105,13 @@ impl Demo {
         fs::create_dir_all(&folder)?;
         let manifest = builder.repo().root().join("tests/enclaves/meter/Cargo.toml");
         say("NOT-TRUSTED: development keys and an emulated device");
-        Ok(Self { images, keys, meter, manifest, newer, direct_open, folder })
+        let service = KeyService::start(builder, &keys, &folder.join("keys"))?;
+        say("the key service runs: mutual TLS, SQLite, class keys sealed; it knows no device yet");
+        Ok(Self { images, keys, service, meter, manifest, newer, direct_open, folder })
     }
 
     /// The story. An error says which step did not do what it must.
-    fn show(&self) -> Result<()> {
+    fn show(mut self) -> Result<()> {
         let mut device = self.boot()?;
         let known = self.provision(&mut device)?;
         say("attestation, over a nonce made here, before any key is released:");
@@ -130,6 +135,7 @@ impl Demo {
         self.uninstall(&mut device)?;
         self.log(&mut device, &known)?;
         device.power_off()?;
+        self.audited()?;
         println!("demo: ok (device key {}…, {TOTAL})", &known.device_key[..16]);
         Ok(())
     }
@@ -207,26 +213,49 @@ impl Demo {
         Ok(seal_with(Fresh::generate()?, image, &edition, Some(&sbom), class_key, publisher)?)
     }
 
-    /// Wraps the class key for exactly this device.
+    /// The service releases the class key to the device that proves itself, once it is enrolled.
     fn release_key(&self, device: &mut Device, known: &Known) -> Result<()> {
-        let request = request(device, &["key", "import", "--request", "-"])?;
-        let Request::KeyImport { device_id, nonce, device_key } = request else {
-            bail!("the device asks for something else than a class key");
-        };
-        let id: Bytes<32> = Bytes(Sha256::digest(&device_key).into());
-        ensure!(id.to_string() == known.device_key, "the device asks with key {id}, which it did not attest");
-        let key = key_ref(CLASS)?;
-        let value = self.keys.class_keys.require(&key)?;
-        let root = public_key(self.keys.owner_root.verifying_key()).id();
-        let asking = Asking { device_id, nonce };
-        let bundle = issue::release(&self.keys.releaser, root, &asking, &device_key, (&key, value))?;
+        let request = done(device, &["key", "import", "--request", "-"])?;
+        let token = self.token_for_service(device)?;
+        let refused = self.service.fetch(CLASS, &request, &token).err().map(|error| format!("{error:#}"));
+        let refused = refused.filter(|text| text.contains("not in the registry"));
+        ensure!(refused.is_some(), "the service releases a key to a device that nobody enrolled");
+        say("the service refuses a device that is not in its registry; now the factory enrols it");
+        let exported = json(device, &["key", "export", "--attestation"])?;
+        let attestation_key = exported["attestation_key"].as_str().context("no attestation key")?;
+        self.service.enrol(&known.device_id.to_string(), attestation_key, &known.device_key)?;
+        let bundle = self.service.fetch(CLASS, &request, &token)?;
         let path = share(device, "class-key.bundle", &bundle)?;
         done(device, &["key", "import", &path])?;
         say(&format!(
-            "class key {CLASS} wrapped for this device (RSA-OAEP-SHA256, {} octets) and imported",
+            "class key {CLASS} released by the service over its own challenge, wrapped for this device (RSA-OAEP-SHA256, {} octets), imported",
             bundle.len()
         ));
+        let another = done(device, &["key", "import", "--request", "-"])?;
+        let replayed = self.service.fetch(CLASS, &another, &token).err().map(|error| format!("{error:#}"));
+        let replayed = replayed.filter(|text| text.contains("challenge was used"));
+        ensure!(replayed.is_some(), "the service takes a token for a second release");
+        say("the same token for another request, refused: its challenge was used");
         Ok(())
+    }
+
+    fn token_for_service(&self, device: &mut Device) -> Result<Vec<u8>> {
+        let answer = json(device, &["attest", "--nonce", &self.service.challenge()?])?;
+        from_base64(&text(&answer, "token")?)
+    }
+
+    /// The service wrote down what it did and what it refused.
+    fn audited(&mut self) -> Result<()> {
+        let counts = [("release", "allowed"), ("release", "denied"), ("publish-revocation", "allowed")];
+        let found = counts.map(|(action, outcome)| self.service.audited(action, outcome));
+        let [allowed, denied, revoked] = found;
+        let (allowed, denied, revoked) = (allowed?, denied?, revoked?);
+        ensure!(
+            (allowed, denied, revoked) == (1, 2, 1),
+            "the audit log has {allowed} releases, {denied} denials, {revoked} revocations"
+        );
+        say("the service's audit log verifies: 1 release, 2 denials, 1 revocation; it stops in good order");
+        self.service.stop()
     }
 
     fn install(&self, device: &mut Device, package: &[u8]) -> Result<()> {

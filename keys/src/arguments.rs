@@ -11,18 +11,35 @@ use trustbox_api::{DeviceId, Uuid};
 use trustbox_keys::class_keys::parse_key_ref;
 use trustbox_package::request::parse_hex;
 
+use crate::commands::{ceremony, client, serve};
 use crate::verify::Verify;
 
 /// Keys of a TrustBox fleet: statements for devices, and class keys wrapped for one device.
 #[derive(Parser)]
 #[command(name = "trustbox-keys", version, arg_required_else_help = true)]
 pub(crate) struct Cli {
+    /// File with the passphrase of encrypted keys; for the owner root twice, in the order of the ceremony
+    #[arg(long = "passphrase-file", value_name = "FILE", global = true)]
+    pub(crate) passphrase_files: Vec<PathBuf>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
+    Init(ceremony::Init),
+    Status(ceremony::Status),
+    Tls(ceremony::Tls),
+    Serve(serve::Serve),
+    ImportKeys(serve::ImportKeys),
+    Backup(serve::Backup),
+    Restore(serve::Restore),
+    /// Verify or export the audit log
+    #[command(subcommand)]
+    Audit(serve::Audit),
+    Challenge(client::Challenge),
+    Fetch(client::Fetch),
+    Call(client::Call),
     /// Generate development keys in a folder, where they are missing. NOT-TRUSTED
     DevInit {
         /// The folder

@@ -29,25 +29,33 @@ pub struct ClassKeys(BTreeMap<(String, u32), ClassKey>);
 impl ClassKeys {
     /// Reads a store.
     pub fn load(path: &Path) -> Result<Self> {
-        let bytes = files::read_private(path)?;
+        Self::from_json(&files::read_private(path)?).map_err(|error| anyhow!("{}: {error}", path.display()))
+    }
+
+    /// Writes the store, atomically.
+    pub fn store(&self, path: &Path) -> Result<()> {
+        files::write_private(path, &self.to_json()?)
+    }
+
+    /// Reads the JSON text of a store.
+    pub fn from_json(bytes: &[u8]) -> Result<Self> {
         // The parser's words are not shown: they could quote a key.
-        let entries: BTreeMap<String, Zeroizing<String>> = serde_json::from_slice(&bytes).map_err(|error| {
+        let entries: BTreeMap<String, Zeroizing<String>> = serde_json::from_slice(bytes).map_err(|error| {
             anyhow!(
-                "{}: line {}: not a JSON object of name to base64 key\nhelp: see the format in the documentation",
-                path.display(),
+                "line {}: not a JSON object of name to base64 key\nhelp: see the format in the documentation",
                 error.line()
             )
         })?;
         let mut keys = Self::default();
         for (entry, text) in &entries {
-            let key = parse_entry(entry, text).map_err(|error| anyhow!("{}: {error}", path.display()))?;
+            let key = parse_entry(entry, text)?;
             keys.insert(&key.0, key.1)?;
         }
         Ok(keys)
     }
 
-    /// Writes the store, atomically.
-    pub fn store(&self, path: &Path) -> Result<()> {
+    /// The JSON text of the store.
+    pub fn to_json(&self) -> Result<Zeroizing<Vec<u8>>> {
         let entries: BTreeMap<String, Zeroizing<String>> = self
             .0
             .iter()
@@ -56,7 +64,7 @@ impl ClassKeys {
             .collect();
         let mut text = Zeroizing::new(serde_json::to_vec_pretty(&entries)?);
         text.push(b'\n');
-        files::write_private(path, &text)
+        Ok(text)
     }
 
     /// A key.

@@ -13,6 +13,8 @@ use trustbox_package::sign::public_key;
 
 use crate::class_keys::{ClassKeys, parse_key_ref};
 use crate::files;
+pub use crate::roles::Role;
+use crate::roles::{self, Plain, Protect};
 
 /// Class keys that development devices know.
 pub const CLASS_KEYS: [&str; 2] = ["demo-class", "other-class"];
@@ -27,21 +29,6 @@ They are not protected, and devices that accept them are worth nothing as proof.
 Never build production firmware with them. The folder may be deleted: it is made
 again, and firmware must then be built again.
 ";
-
-/// Whose key it is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Role {
-    /// Lets owners pin their root; its hash is compiled into the TA.
-    ProvisioningAuthority,
-    /// Delegates everything else.
-    OwnerRoot,
-    /// Signs packages.
-    Publisher,
-    /// Signs key bundles.
-    Releaser,
-    /// Signs revocations.
-    Revoker,
-}
 
 /// The development keys, loaded.
 pub struct DevKeys {
@@ -86,12 +73,12 @@ pub fn ensure(dir: &Path) -> Result<DevKeys> {
 impl DevKeys {
     /// A role's private key file.
     pub fn private_path(&self, role: Role) -> PathBuf {
-        private_path(&self.dir, role)
+        self.dir.join(Plain.file_name(role))
     }
 
     /// A role's public key file.
     pub fn public_path(&self, role: Role) -> PathBuf {
-        public_path(&self.dir, role)
+        self.dir.join(role.public_file_name())
     }
 
     /// The store of class keys.
@@ -105,26 +92,6 @@ impl DevKeys {
     }
 }
 
-impl Role {
-    fn name(self) -> &'static str {
-        match self {
-            Self::ProvisioningAuthority => "provisioning-authority",
-            Self::OwnerRoot => "owner-root",
-            Self::Publisher => "publisher",
-            Self::Releaser => "releaser",
-            Self::Revoker => "revoker",
-        }
-    }
-}
-
-fn private_path(dir: &Path, role: Role) -> PathBuf {
-    dir.join(format!("{}.key.pem", role.name()))
-}
-
-fn public_path(dir: &Path, role: Role) -> PathBuf {
-    dir.join(format!("{}.pub.pem", role.name()))
-}
-
 /// Waits until no other process works on the folder; the lock ends with the file.
 fn take_turn(dir: &Path) -> Result<File> {
     let path = dir.join(".lock");
@@ -135,15 +102,14 @@ fn take_turn(dir: &Path) -> Result<File> {
 }
 
 fn ensure_key(dir: &Path, role: Role) -> Result<SigningKey> {
-    let (private, public) = (private_path(dir, role), public_path(dir, role));
-    if private.exists() && public.exists() {
-        return files::load_private(&private);
-    }
+    let (private, public) = (dir.join(Plain.file_name(role)), dir.join(role.public_file_name()));
     if !private.exists() {
-        files::store_private(&private, &files::generate()?)?;
+        roles::make(dir, role, &Plain)?;
     }
     let key = files::load_private(&private)?;
-    files::store_public(&public, &key)?;
+    if !public.exists() {
+        files::store_public(&public, &key)?;
+    }
     Ok(key)
 }
 

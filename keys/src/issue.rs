@@ -17,7 +17,7 @@ use trustbox_api::limits::MAX_ENCLAVES;
 use trustbox_api::message::Nonce;
 use trustbox_api::statement::{self, Audience, FORMAT, Header, Kind, Revoked};
 use trustbox_api::{DeviceId, PublicKey, Uuid};
-use trustbox_package::sign::{self, SignError, public_key};
+use trustbox_package::sign::{self, Es256, SignError, public_key};
 use trustbox_package::{ClassKey, Request};
 
 /// Bits of a device key at least.
@@ -185,17 +185,49 @@ pub fn revoke(
 ///
 /// Whoever holds the private half of `device_key` gets the class key: that it is the device's must be known.
 pub fn release(
-    releaser: &SigningKey,
+    releaser: &(impl Es256 + ?Sized),
     root: KeyId,
     asking: &Asking,
     device_key: &[u8],
     (key, value): (&KeyRef, &ClassKey),
 ) -> Result<Vec<u8>, IssueError> {
     let wrapped = wrap(&parse_device_key(device_key)?, value)?;
+    bundle(releaser, root, asking, key, &wrapped)
+}
+
+/// Signs a class key that is wrapped already, by [`wrap`] or inside a hardware module.
+pub fn bundle(
+    releaser: &(impl Es256 + ?Sized),
+    root: KeyId,
+    asking: &Asking,
+    key: &KeyRef,
+    wrapped: &[u8],
+) -> Result<Vec<u8>, IssueError> {
     let sequence = key.version.into();
     let header = Header { sequence, ..one_device(Kind::KeyBundle, root, asking) };
-    let body = statement::KeyBundle { nonce: asking.nonce, key: *key, wrapped: &wrapped };
+    let body = statement::KeyBundle { nonce: asking.nonce, key: *key, wrapped };
     Ok(sign::statement(&header, &body, releaser)?)
+}
+
+/// A device key from its DER SubjectPublicKeyInfo: RSA of a size and with the exponent that device keys have.
+pub fn parse_device_key(der: &[u8]) -> Result<RsaPublicKey, IssueError> {
+    let key = RsaPublicKey::from_public_key_der(der).map_err(IssueError::DeviceKey)?;
+    let bits = key.n().bits_vartime();
+    if !(MIN_DEVICE_KEY_BITS..=MAX_DEVICE_KEY_BITS).contains(&bits) {
+        return Err(IssueError::DeviceKeySize(bits));
+    }
+    if *key.e() != BoxedUint::from(EXPONENT) {
+        return Err(IssueError::DeviceKeyExponent);
+    }
+    Ok(key)
+}
+
+/// RSAES-OAEP (SHA-256, MGF1-SHA-256, empty label) of a class key.
+pub fn wrap(device_key: &RsaPublicKey, class_key: &ClassKey) -> Result<Vec<u8>, IssueError> {
+    // Fails here, as an error, where the generator below would panic.
+    getrandom::u32()?;
+    let padding = Oaep::<Sha256>::new();
+    device_key.encrypt(&mut UnwrapErr(SysRng), padding, class_key.expose()).map_err(IssueError::Wrap)
 }
 
 fn id(key: &SigningKey) -> KeyId {
@@ -221,25 +253,6 @@ fn bounded<T: Clone, const N: usize>(
         return Err(IssueError::Count { what, found, least, limit: N });
     }
     Ok(items.iter().cloned().collect())
-}
-
-fn parse_device_key(der: &[u8]) -> Result<RsaPublicKey, IssueError> {
-    let key = RsaPublicKey::from_public_key_der(der).map_err(IssueError::DeviceKey)?;
-    let bits = key.n().bits_vartime();
-    if !(MIN_DEVICE_KEY_BITS..=MAX_DEVICE_KEY_BITS).contains(&bits) {
-        return Err(IssueError::DeviceKeySize(bits));
-    }
-    if *key.e() != BoxedUint::from(EXPONENT) {
-        return Err(IssueError::DeviceKeyExponent);
-    }
-    Ok(key)
-}
-
-fn wrap(device_key: &RsaPublicKey, class_key: &ClassKey) -> Result<Vec<u8>, IssueError> {
-    // Fails here, as an error, where the generator below would panic.
-    getrandom::u32()?;
-    let padding = Oaep::<Sha256>::new();
-    device_key.encrypt(&mut UnwrapErr(SysRng), padding, class_key.expose()).map_err(IssueError::Wrap)
 }
 
 #[cfg(test)]

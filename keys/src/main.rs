@@ -1,12 +1,14 @@
-//! `trustbox-keys`: the owner's side on the command line. Reads keys from files only.
+//! `trustbox-keys`: the owner's side on the command line, and the service that releases keys. Reads keys from files and
+//! tokens only.
 //!
 //! Exit status: 0 success, 1 failure, 2 wrong usage.
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod commands;
 mod verify;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,8 +17,9 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use trustbox_api::PublicKey;
 use trustbox_api::statement::{Audience, Revoked};
+use trustbox_keys::ceremony::{self, protect};
 use trustbox_keys::issue::{self, Asking, IssueError, Scope};
-use trustbox_keys::{ClassKeys, SigningKey, dev, files, show};
+use trustbox_keys::{SigningKey, dev, files, show};
 use trustbox_package::Request;
 use trustbox_package::request::parse_hex;
 
@@ -26,7 +29,11 @@ use arguments::{
 };
 
 fn main() -> ExitCode {
-    let Err(error) = run(Cli::parse().command) else { return ExitCode::SUCCESS };
+    let ran = refuse_keys_in_arguments().and_then(|()| {
+        let cli = Cli::parse();
+        Keys::open(&cli.passphrase_files).and_then(|keys| run(cli.command, &keys))
+    });
+    let Err(error) = ran else { return ExitCode::SUCCESS };
     match error.downcast::<clap::Error>() {
         Ok(usage) => usage.exit(),
         Err(error) => {
@@ -36,23 +43,64 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<()> {
+/// Everybody on this host sees command lines.
+fn refuse_keys_in_arguments() -> Result<()> {
+    let marks = ["PRIVATE KEY-----", "AGE-SECRET-KEY-"];
+    let found = std::env::args_os()
+        .any(|argument| marks.iter().any(|mark| argument.to_string_lossy().contains(mark)));
+    if found {
+        bail!(
+            "a key on the command line\nhelp: everybody on this host has seen it: make another, and name its file"
+        );
+    }
+    Ok(())
+}
+
+/// Private keys, encrypted or plain.
+struct Keys(Vec<protect::Passphrase>);
+
+impl Keys {
+    fn open(passphrase_files: &[PathBuf]) -> Result<Self> {
+        Ok(Self(passphrase_files.iter().map(|path| protect::read_passphrase(path)).collect::<Result<_>>()?))
+    }
+
+    fn load(&self, path: &Path) -> Result<SigningKey> {
+        protect::read_signing_key(path, &self.0)
+    }
+}
+
+fn run(command: Command, keys: &Keys) -> Result<()> {
     match command {
+        Command::Init(args) => args.run(now()?),
+        Command::Status(args) => args.run(),
+        Command::Tls(args) => args.run(),
+        Command::Serve(args) => args.run(),
+        Command::ImportKeys(args) => args.run(),
+        Command::Backup(args) => args.run(),
+        Command::Restore(args) => args.run(),
+        Command::Audit(args) => args.run(),
+        Command::Challenge(args) => args.run(),
+        Command::Fetch(args) => args.run(),
+        Command::Call(args) => args.run(),
         Command::DevInit { dir } => dev_init(&dir),
-        Command::PinRoot(args) => pin_root(&args),
-        Command::Lock(args) => lock(&args),
-        Command::RotateRoot(args) => rotate_root(&args),
-        Command::Decommission(args) => decommission(&args),
+        Command::PinRoot(args) => pin_root(&args, keys),
+        Command::Lock(args) => lock(&args, keys),
+        Command::RotateRoot(args) => rotate_root(&args, keys),
+        Command::Decommission(args) => decommission(&args, keys),
         Command::Delegate(Delegate::Publisher { uuids, delegation }) => {
-            delegate(&delegation, |root, key, scope| issue::delegate_publisher(root, key, &uuids, scope))
+            delegate(&delegation, keys, |root, key, scope| {
+                issue::delegate_publisher(root, key, &uuids, scope)
+            })
         }
         Command::Delegate(Delegate::Releaser { names, delegation }) => {
-            delegate(&delegation, |root, key, scope| issue::delegate_releaser(root, key, &names, scope))
+            delegate(&delegation, keys, |root, key, scope| issue::delegate_releaser(root, key, &names, scope))
         }
-        Command::Delegate(Delegate::Revoker { delegation }) => delegate(&delegation, issue::delegate_revoker),
-        Command::Policy(args) => policy(&args),
-        Command::Revoke(args) => revoke(&args),
-        Command::Release(args) => release(&args),
+        Command::Delegate(Delegate::Revoker { delegation }) => {
+            delegate(&delegation, keys, issue::delegate_revoker)
+        }
+        Command::Policy(args) => policy(&args, keys),
+        Command::Revoke(args) => revoke(&args, keys),
+        Command::Release(args) => release(&args, keys),
         Command::Verify(args) => args.run(),
         Command::Show { file, json } => show_file(&file, json),
     }
@@ -65,21 +113,21 @@ fn dev_init(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-fn pin_root(args: &PinRoot) -> Result<()> {
+fn pin_root(args: &PinRoot, keys: &Keys) -> Result<()> {
     let asking = asking(&args.answer, "provision")?;
-    let authority = files::load_private(&args.authority)?;
+    let authority = keys.load(&args.authority)?;
     let root = files::load_public(&args.root)?;
     files::write(&args.answer.out, &issue::pin_root(&authority, &root, &asking)?)
 }
 
-fn lock(args: &Lock) -> Result<()> {
+fn lock(args: &Lock, keys: &Keys) -> Result<()> {
     let asking = asking(&args.answer, "lock")?;
-    let authority = files::load_private(&args.authority)?;
+    let authority = keys.load(&args.authority)?;
     let root = files::load_public(&args.root)?.id();
     files::write(&args.answer.out, &issue::lock(&authority, root, &asking)?)
 }
 
-fn rotate_root(args: &RotateRoot) -> Result<()> {
+fn rotate_root(args: &RotateRoot, keys: &Keys) -> Result<()> {
     let asking = asking(&args.answer, "rotate-root")?;
     let new = files::load_public(&args.new_root)?;
     let (device, id) = (asking.device_id, new.id());
@@ -89,11 +137,11 @@ fn rotate_root(args: &RotateRoot) -> Result<()> {
             "device {device} would belong to owner root {id}: this root loses its say over it, and every role it gave ends"
         ),
     )?;
-    let root = files::load_private(&args.root)?;
+    let root = keys.load(&args.root)?;
     files::write(&args.answer.out, &issue::rotate_root(&root, &new, &asking)?)
 }
 
-fn decommission(args: &Decommission) -> Result<()> {
+fn decommission(args: &Decommission, keys: &Keys) -> Result<()> {
     let asking = asking(&args.answer, "decommission")?;
     let device = asking.device_id;
     confirmed(
@@ -102,7 +150,7 @@ fn decommission(args: &Decommission) -> Result<()> {
             "device {device} would lose its keys, class keys, enclaves and their data for ever, and never be provisioned again"
         ),
     )?;
-    let root = files::load_private(&args.root)?;
+    let root = keys.load(&args.root)?;
     files::write(&args.answer.out, &issue::decommission(&root, &asking)?)
 }
 
@@ -117,21 +165,22 @@ fn confirmed(yes: bool, what_would_happen: std::fmt::Arguments<'_>) -> Result<()
 
 fn delegate(
     args: &Delegation,
+    keys: &Keys,
     issue: impl FnOnce(&SigningKey, &PublicKey, Scope) -> Result<Vec<u8>, IssueError>,
 ) -> Result<()> {
-    let root = files::load_private(&args.root)?;
+    let root = keys.load(&args.root)?;
     let key = files::load_public(&args.key)?;
     files::write(&args.order.out, &issue(&root, &key, scope(&args.order)?)?)
 }
 
-fn policy(args: &Policy) -> Result<()> {
-    let root = files::load_private(&args.root)?;
+fn policy(args: &Policy, keys: &Keys) -> Result<()> {
+    let root = keys.load(&args.root)?;
     let statement = issue::policy(&root, &args.legacy, args.max_enclaves, scope(&args.order)?)?;
     files::write(&args.order.out, &statement)
 }
 
-fn revoke(args: &Revoke) -> Result<()> {
-    let revoker = files::load_private(&args.by)?;
+fn revoke(args: &Revoke, keys: &Keys) -> Result<()> {
+    let revoker = keys.load(&args.by)?;
     let root = files::load_public(&args.root)?.id();
     let statement = issue::revoke(&revoker, root, &revoked(&args.items)?, scope(&args.order)?)?;
     files::write(&args.order.out, &statement)
@@ -154,15 +203,15 @@ fn scope(order: &Order) -> Result<Scope> {
     Ok(Scope { audience, sequence: order.sequence.map_or_else(now, Ok)? })
 }
 
-fn release(args: &Release) -> Result<()> {
+fn release(args: &Release, keys: &Keys) -> Result<()> {
     let request = load_request(&args.answer.request)?;
     let Request::KeyImport { device_key, .. } = &request else {
         bail!(wrong_request(&args.answer.request, &request, "key-import"));
     };
-    let releaser = files::load_private(&args.releaser)?;
+    let releaser = keys.load(&args.releaser)?;
     let root = files::load_public(&args.root)?.id();
-    let keys = ClassKeys::load(&args.class_keys)?;
-    let key = (&args.key, keys.require(&args.key)?);
+    let class_keys = ceremony::read_class_keys(&args.class_keys, &keys.0)?;
+    let key = (&args.key, class_keys.require(&args.key)?);
     let bundle = issue::release(&releaser, root, &Asking::from(&request), device_key, key)?;
     files::write(&args.answer.out, &bundle)
 }

@@ -113,3 +113,50 @@ fn dangerous_statements_take_a_yes() {
     world.refuse(decommission, 2, "for ever");
     assert_eq!(world.issue(&format!("{decommission} --yes"))["kind"], "decommission");
 }
+
+#[test]
+fn keys_on_a_command_line_are_refused() {
+    let world = World::new();
+    for key in [
+        "-----BEGIN-PRIVATE-KEY-----".replace("PRIVATE-KEY", "PRIVATE KEY"),
+        "AGE-SECRET-KEY-1QQQ".to_owned(),
+    ] {
+        let program = env!("CARGO_BIN_EXE_trustbox-keys");
+        let output = Command::new(program).args(["show", &key]).current_dir(world.0.path()).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && stderr.contains("on the command line"), "{stderr}");
+        assert!(!stderr.contains(&key));
+    }
+}
+
+#[test]
+fn a_ceremony_refuses_what_is_not_one() {
+    let world = World::new();
+    let passphrase = |name: &str, text: &str| {
+        trustbox_keys::files::write_private(&world.path(name), text.as_bytes()).unwrap()
+    };
+    passphrase("a", "the first passphrase");
+    passphrase("b", "the second passphrase");
+    passphrase("short", "short");
+    fs::write(world.path("open"), "the open passphrase").unwrap();
+    let refused = |line: &str, words: &str| {
+        let output = world.run(&format!("init owner --class-key meter {line}"));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && stderr.contains(words), "{line}: {stderr}");
+        assert!(!world.path("owner").exists());
+    };
+    let root = "--dangerously-as-root";
+    refused(&format!("{root} --custodian alice=a --everyday b"), "the owner root takes two");
+    refused(&format!("{root} --custodian alice=a --custodian bob=a --everyday b"), "the same");
+    refused(
+        &format!("{root} --custodian alice=a --custodian alice=b --everyday b"),
+        "both custodians are alice",
+    );
+    refused(&format!("{root} --custodian alice=a --custodian bob=short --everyday b"), "5 characters");
+    refused(&format!("{root} --custodian alice=a --custodian bob=open --everyday b"), "expected 600");
+    if rustix::process::geteuid().is_root() {
+        refused("--custodian alice=a --custodian bob=b --everyday b", "does not run as root");
+    }
+    let status = world.run("status none");
+    assert_eq!(status.status.code(), Some(1));
+}

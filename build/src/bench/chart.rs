@@ -18,7 +18,7 @@ pub(super) fn document(figures: &[Figure]) -> String {
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" font-family=\"sans-serif\" font-size=\"13\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n\
-         <text x=\"10\" y=\"20\" font-weight=\"bold\">TrustBox on the emulated device: figures and their goals</text>\n"
+         <text x=\"10\" y=\"20\" font-weight=\"bold\">TrustBox: figures and their goals</text>\n"
     );
     for (index, figure) in shown.iter().enumerate() {
         row(&mut out, figure, ROW * (index as f64 + 1.2));
@@ -35,7 +35,9 @@ pub(super) fn document(figures: &[Figure]) -> String {
 
 fn row(out: &mut String, figure: &Figure, top: f64) {
     let (Some(held), Some(goal)) = (figure.held(), figure.goal) else { return };
-    let width = ((GOAL - LEFT) * held / goal).min(WIDTH - LEFT - 160.0);
+    // A goal of nothing at all is met by nothing at all.
+    let share = if held > 0.0 { held / goal } else { 0.0 };
+    let width = ((GOAL - LEFT) * share).min(WIDTH - LEFT - 160.0);
     let colour = if figure.is_missed() { "#c0392b" } else { "#2e7d32" };
     let text = match figure.goal_of {
         Some(About::Ratio) => format!("×{held:.2} of ×{goal}"),
@@ -70,6 +72,8 @@ mod tests {
         let (met, missed) = (document(&[figure(50.0)]), document(&[figure(150.0)]));
         assert!(met.contains("width=\"125.0\"") && met.contains("#2e7d32"));
         assert!(missed.contains("width=\"375.0\"") && missed.contains("#c0392b"));
+        let nothing = document(&[Figure { goal: Some(0.0), ..figure(0.0) }]);
+        assert!(nothing.contains("width=\"0.0\"") && nothing.contains("#2e7d32"));
         assert!(met.starts_with("<svg") && met.trim_end().ends_with("</svg>"));
     }
 }

@@ -33,6 +33,7 @@ impl Demo {
         let root = public_key(self.keys.owner_root.verifying_key()).id();
         let items = [Revoked::Enclave { uuid: uuid.parse()?, floor: 3 }];
         let statement = issue::revoke(&self.keys.revoker, root, &items, 1)?;
+        let statement = from_base64(&self.service.revoke(&to_base64(&statement)?)?)?;
         let path = share(device, "revocation.statement", &statement)?;
         done(device, &["revoke", &path])?;
         let reason = refused(device, &["run", uuid], Error::Revoked)?;
@@ -126,6 +127,13 @@ pub(super) fn from_base64(text: &str) -> Result<Vec<u8>> {
     let pem = format!("-----BEGIN EVIDENCE-----\n{}\n-----END EVIDENCE-----\n", lines.join("\n"));
     let decoded = pem_rfc7468::decode_vec(pem.as_bytes()).map_err(|error| anyhow!("evidence: {error}"))?;
     Ok(decoded.1)
+}
+
+/// The same in the other direction, on one line.
+fn to_base64(bytes: &[u8]) -> Result<String> {
+    let pem = pem_rfc7468::encode_string("STATEMENT", pem_rfc7468::LineEnding::LF, bytes);
+    let pem = pem.map_err(|error| anyhow!("statement: {error}"))?;
+    Ok(pem.lines().filter(|line| !line.starts_with('-')).collect())
 }
 
 #[cfg(test)]

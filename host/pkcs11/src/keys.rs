@@ -16,7 +16,7 @@ use crate::token::Token;
 use crate::uri::Uri;
 
 /// DER of secp256r1's object identifier (RFC 5480).
-const P256: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+pub(crate) const P256: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 /// DER up to the point of an EC_POINT attribute, the 0x04 of an uncompressed point included.
 const POINT_PREFIX: [u8; 3] = [0x04, 0x41, 0x04];
 /// DER in front of a SHA-256 digest in a PKCS#1 v1.5 signature (RFC 8017, 9.2).

@@ -7,11 +7,14 @@
 //! | [`EcKey`] | signs packages (publisher) | `CKM_ECDSA` |
 //! | [`RsaKey`] | signs TAs for OP-TEE (OEM), and packages of the original | `CKM_RSA_PKCS_PSS`, `CKM_RSA_PKCS` |
 //! | [`AesKey`] | wraps content keys (class key) | `CKM_AES_GCM` |
+//! | [`KeySession`] | makes class keys, and wraps them for devices (key service) | `CKM_RSA_PKCS_OAEP`, `CKM_RSA_PKCS` |
 #![forbid(unsafe_code)]
 
 mod keys;
 mod token;
 mod uri;
+mod wrap;
 
 pub use keys::{AesKey, EcKey, RsaKey};
 pub use uri::{MODULE_VARIABLE, PIN_VARIABLE, SCHEME, Uri};
+pub use wrap::{KeySession, Padding, TokenError};

@@ -33,10 +33,18 @@ pub(crate) struct Token {
 impl Token {
     /// Opens a session with the URI's token.
     pub(crate) fn open(uri: &Uri) -> Result<Self> {
+        Self::open_with(uri, Pkcs11::open_ro_session)
+    }
+
+    /// The same, to make and to destroy objects.
+    pub(crate) fn open_for_changes(uri: &Uri) -> Result<Self> {
+        Self::open_with(uri, Pkcs11::open_rw_session)
+    }
+
+    fn open_with(uri: &Uri, open: fn(&Pkcs11, Slot) -> cryptoki::error::Result<Session>) -> Result<Self> {
         let module = load(&uri.module()?)?;
         let slot = find_slot(&module, uri)?;
-        let session =
-            module.open_ro_session(slot).with_context(|| format!("{uri}: no session with the token"))?;
+        let session = open(&module, slot).with_context(|| format!("{uri}: no session with the token"))?;
         log_in(&session, uri)?;
         Ok(Self { session, uri: uri.clone() })
     }

@@ -41,6 +41,11 @@ impl Uri {
         })
     }
 
+    /// Another object of the same token.
+    pub fn of_object(&self, label: &str) -> Self {
+        Self { object: Some(label.to_owned()), id: None, ..self.clone() }
+    }
+
     /// The file with the PIN, if there is one.
     pub fn pin_file(&self) -> Option<&Path> {
         self.pin_file.as_deref()

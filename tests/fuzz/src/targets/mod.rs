@@ -30,6 +30,8 @@ list! {
     token;
     /// What storage holds.
     records;
+    /// What strangers send to the key service.
+    key_service;
 }
 
 /// The target of a name.

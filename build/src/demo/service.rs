@@ -1,0 +1,181 @@
+//! The key-release service of the demo: the real program, on this host, over mutual TLS. It has a database and certificates of its
+//! own, gone with the demo, and the development keys.
+
+use std::fs::{self, DirBuilder, File};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+use trustbox_keys::roles::Role;
+use trustbox_keys::{DevKeys, files};
+use trustbox_package::ClassKey;
+use trustbox_package::sign::public_key;
+
+use crate::builder::Builder;
+use crate::tool::Tool;
+
+/// How long the service may take to start, and to stop.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The line's client, which enrols devices and asks in their name.
+const LINE: &str = "factory-line";
+const ADMIN: &str = "admin-demo";
+const CLASS: &str = "demo";
+
+/// A running service.
+pub(super) struct KeyService {
+    program: PathBuf,
+    folder: PathBuf,
+    url: String,
+    child: Child,
+}
+
+impl Drop for KeyService {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl KeyService {
+    /// Builds and starts it; it knows the development class keys and no device.
+    pub(super) fn start(builder: &Builder, keys: &DevKeys, folder: &Path) -> Result<Self> {
+        let log = builder.log("trustbox-keys-build");
+        builder.cargo().args(["build", "--color=never", "-p", "trustbox-keys"]).run(&log)?;
+        let program = builder.repo().root().join("target/debug/trustbox-keys");
+        DirBuilder::new()
+            .mode(0o700)
+            .create(folder)
+            .with_context(|| format!("cannot make {}", folder.display()))?;
+        configure(&program, keys, folder)?;
+        let (addresses, log) = (folder.join("addresses.json"), builder.log("trustbox-keys-serve"));
+        let mut serve = Tool::new(&program).args(["serve", "--config"]).arg(folder.join("service.toml"));
+        if is_root(folder)? {
+            serve = serve.arg("--dangerously-as-root");
+        }
+        let child = serve.arg("--addresses").arg(&addresses).command().stderr(File::create(log)?).spawn()?;
+        let mut service = Self { program, folder: folder.to_path_buf(), url: String::new(), child };
+        let address = service.wait_for(&addresses)?;
+        service.url = format!("https://{}", address["main"].as_str().context("no address")?);
+        Ok(service)
+    }
+
+    fn wait_for(&mut self, addresses: &Path) -> Result<Value> {
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
+            if let Ok(text) = fs::read(addresses) {
+                return Ok(serde_json::from_slice(&text)?);
+            }
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the key service ended with {status}: see target/tb/logs/trustbox-keys-serve.log");
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        bail!("the key service does not listen after {} s", PATIENCE.as_secs())
+    }
+
+    /// What the factory says of a device.
+    pub(super) fn enrol(&self, device_id: &str, attestation_key: &str, device_key: &str) -> Result<()> {
+        let entry =
+            json!({"class": CLASS, "attestation_key": attestation_key, "device_key_sha256": device_key});
+        self.call(LINE, "PUT", &format!("/v1/devices/{device_id}"), Some(&entry)).map(drop)
+    }
+
+    /// A challenge to attest over.
+    pub(super) fn challenge(&self) -> Result<String> {
+        Ok(self.asking("challenge", LINE).output()?.trim().to_owned())
+    }
+
+    /// The bundle with a class key for the device behind request and token.
+    pub(super) fn fetch(&self, key: &str, request: &str, token: &[u8]) -> Result<Vec<u8>> {
+        let at = |name: &str| self.folder.join(name);
+        fs::write(at("request.json"), request)?;
+        fs::write(at("token.cbor"), token)?;
+        let tool = self.asking("fetch", LINE).args(["--key", key]);
+        let tool = tool.arg("--request").arg(at("request.json")).arg("--token").arg(at("token.cbor"));
+        tool.arg("--out").arg(at("bundle")).output()?;
+        Ok(fs::read(at("bundle"))?)
+    }
+
+    /// Publishes a revocation, and takes it from where devices get it.
+    pub(super) fn revoke(&self, statement: &str) -> Result<String> {
+        self.call(ADMIN, "POST", "/v1/revocations", Some(&json!({"statement": statement})))?;
+        let listed: Value = serde_json::from_str(&self.call(LINE, "GET", "/v1/revocations", None)?)?;
+        let found = listed["revocations"][0]["statement"].as_str();
+        Ok(found.context("the service publishes no revocation")?.to_owned())
+    }
+
+    /// Verifies the audit log; returns how many records say this action and outcome.
+    pub(super) fn audited(&self, action: &str, outcome: &str) -> Result<usize> {
+        let path = self.folder.join("audit.jsonl");
+        fs::write(&path, self.call(ADMIN, "GET", "/v1/audit", None)?)?;
+        let said = Tool::new(&self.program).args(["audit", "verify"]).arg(&path).output()?;
+        ensure!(said.contains("records verified"), "audit verify says {said}");
+        let text = fs::read_to_string(&path)?;
+        let body = |line: &str| -> Result<Value> {
+            let record: Value = serde_json::from_str(line)?;
+            Ok(serde_json::from_str(record["body"].as_str().unwrap_or_default())?)
+        };
+        let bodies = text.lines().map(body).collect::<Result<Vec<_>>>()?;
+        Ok(bodies.iter().filter(|body| body["action"] == action && body["outcome"] == outcome).count())
+    }
+
+    /// Ends it in good order.
+    pub(super) fn stop(&mut self) -> Result<()> {
+        Tool::new("kill").arg("-TERM").arg(self.child.id().to_string()).output()?;
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
+            if let Some(status) = self.child.try_wait()? {
+                ensure!(status.success(), "the key service ended with {status}");
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        bail!("the key service does not stop")
+    }
+
+    fn call(&self, client: &str, method: &str, path: &str, body: Option<&Value>) -> Result<String> {
+        let mut tool = self.asking("call", client).args([method, path]);
+        if let Some(body) = body {
+            let file = self.folder.join("body.json");
+            fs::write(&file, body.to_string())?;
+            tool = tool.arg("--body").arg(file);
+        }
+        tool.output()
+    }
+
+    fn asking(&self, command: &str, client: &str) -> Tool {
+        let tool = Tool::new(&self.program).args([command, "--service", &self.url, "--identity"]);
+        tool.arg(self.folder.join("tls").join(client))
+    }
+}
+
+fn configure(program: &Path, keys: &DevKeys, folder: &Path) -> Result<()> {
+    let tls = Tool::new(program).arg("tls").arg(folder.join("tls")).args(["--host", "127.0.0.1"]);
+    tls.args(["--client", "admin:demo", "--client", "factory:line"]).output()?;
+    files::write_private(&folder.join("store.key"), ClassKey::generate()?.expose())?;
+    let at = |path: PathBuf| path.display().to_string();
+    let config = format!(
+        "listen = \"127.0.0.1:0\"\ndatabase = \"sqlite:keys.db\"\nowner-root = {:?}\nreleaser = {:?}\nrevokers = [{:?}]\n\
+         [tls]\ncertificate = \"tls/server.pem\"\nkey = \"tls/server.key.pem\"\nclients = \"tls/ca.pem\"\n\
+         [vault]\nkind = \"sealed\"\nkey = \"store.key\"\n",
+        at(keys.public_path(Role::OwnerRoot)),
+        at(keys.private_path(Role::Releaser)),
+        at(keys.public_path(Role::Revoker)),
+    );
+    fs::write(folder.join("service.toml"), config)?;
+    // The emulated device stays provisioned: only a locked one with production firmware is secured.
+    let root = public_key(keys.owner_root.verifying_key()).id().to_string();
+    let policy = json!({"classes": [CLASS], "evidence": {"lifecycles": [0x2000], "owner-root": root}});
+    fs::write(folder.join("policy.json"), policy.to_string())?;
+    let import = Tool::new(program).args(["import-keys", "--config"]).arg(folder.join("service.toml"));
+    import.arg("--policy").arg(folder.join("policy.json")).arg(keys.class_keys_path()).output()?;
+    Ok(())
+}
+
+/// Whose a folder is that this process made.
+fn is_root(folder: &Path) -> Result<bool> {
+    Ok(fs::metadata(folder)?.uid() == 0)
+}

@@ -1,0 +1,5 @@
+//! What `trustbox-keys` does besides signing statements: the ceremony, the service, and its clients.
+
+pub(crate) mod ceremony;
+pub(crate) mod client;
+pub(crate) mod serve;

@@ -1,0 +1,233 @@
+//! What clients and the key-release service say to each other, as JSON. Unknown fields are refused: nothing is ignored that
+//! somebody meant.
+//!
+//! Device key and attestation key travel as standard base64 of their DER SubjectPublicKeyInfo, ids and nonces as hexadecimal
+//! digits, times as seconds since 1970.
+
+use serde::{Deserialize, Serialize};
+use trustbox_api::key::{KeyRef, PublicKey};
+use trustbox_api::{Bytes, DeviceId};
+use trustbox_package::Request;
+use trustbox_package::request::parse_hex;
+
+use crate::policy::Policy;
+
+/// Bytes of a request's body at most.
+pub const MAX_BODY: usize = 32 << 10;
+/// Bytes of a challenge: random, expiry and MAC.
+pub const CHALLENGE: usize = 64;
+
+/// Asks for a challenge.
+#[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChallengeRequest {
+    /// How long it must be good for, where minutes are not enough: for devices without a network. Not for role `device`.
+    #[serde(default)]
+    pub lifetime: Option<u64>,
+}
+
+/// What the device must attest over.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Challenge {
+    /// For `trustbox attest --nonce`.
+    pub nonce: String,
+    /// Until when.
+    pub expires: u64,
+}
+
+/// Asks for a class key.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseRequest {
+    /// Name of the key.
+    pub key: String,
+    /// Its version; the newest one where none is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u32>,
+    /// What `trustbox key import --request` wrote.
+    pub request: Request,
+    /// What `trustbox attest --nonce CHALLENGE` wrote.
+    pub token: String,
+}
+
+/// A class key for one device.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ReleaseAnswer {
+    /// Number of the release; the same again for the same request.
+    pub release: String,
+    /// Name of the key.
+    pub key: String,
+    /// Its version.
+    pub version: u32,
+    /// For `trustbox key import`, in base64.
+    pub bundle: String,
+}
+
+/// Where a device stands for the registry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeviceState {
+    /// It may have keys.
+    Enrolled,
+    /// Not now.
+    Suspended,
+    /// Never again.
+    Revoked,
+    /// It is at the end of its life.
+    Decommissioned,
+}
+
+/// A device in the registry.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Device {
+    /// Its class.
+    #[serde(default)]
+    pub class: String,
+    /// Its attestation key.
+    pub attestation_key: String,
+    /// SHA-256 of its device key's SubjectPublicKeyInfo, as `trustbox info` shows it.
+    pub device_key_sha256: String,
+    /// The factory's X.509 certificate of the attestation key, DER in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
+}
+
+/// Moves a device to another state.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceChange {
+    /// The state.
+    pub state: DeviceState,
+    /// Why, for the audit log.
+    pub reason: String,
+}
+
+/// Makes a key, or gives it another policy.
+#[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyChange {
+    /// Who gets it.
+    pub policy: Policy,
+}
+
+/// Makes a new version of a key.
+#[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rotation {
+    /// Seconds for which older versions are still released.
+    #[serde(default)]
+    pub overlap: u64,
+}
+
+/// A statement of a revoker.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RevocationStatement {
+    /// The statement, in base64, as `trustbox-keys revoke` wrote it.
+    pub statement: String,
+}
+
+/// Asks what would be answered, and why.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExplainRequest {
+    /// The device.
+    pub device_id: String,
+    /// Name of the key.
+    pub key: String,
+    /// Its version.
+    #[serde(default)]
+    pub version: Option<u32>,
+    /// A token, of any age; without one the rules on evidence are left open.
+    #[serde(default)]
+    pub token: Option<String>,
+    /// When; now, where it is not said.
+    #[serde(default)]
+    pub at: Option<u64>,
+}
+
+/// The original's question.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+pub struct CompatibilityRequest {
+    /// Name of the key.
+    pub key_name: String,
+    /// The client's RSA-2048 key, padded standard base64 of DER SubjectPublicKeyInfo.
+    pub client_public_key: String,
+}
+
+/// The answer to a refused request (RFC 9457).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Problem {
+    /// What kind of problem, a URN that ends in its name.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Its number.
+    pub number: u32,
+    /// What kind of problem, for people.
+    pub title: String,
+    /// HTTP status.
+    pub status: u16,
+    /// This one.
+    pub detail: String,
+    /// The rule of the policy that denied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// What to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+}
+
+/// A device id: 64 hexadecimal digits.
+pub fn parse_device_id(text: &str) -> Option<DeviceId> {
+    parse_hex(text)
+}
+
+/// A P-256 key from its DER SubjectPublicKeyInfo, in the one encoding that devices use.
+pub fn parse_attestation_key(der: &[u8]) -> Option<PublicKey> {
+    let point = der.get(der.len().checked_sub(64)?..).and_then(Bytes::from_slice)?;
+    let key = PublicKey(point);
+    let on_curve = p256::ecdsa::VerifyingKey::from_sec1_bytes(&[&[4], key.0.as_ref()].concat()).is_ok();
+    (key.spki() == der && on_curve).then_some(key)
+}
+
+/// A name that a class key may have: what fits the TA's interface, a file name and a URL.
+pub fn parse_key_name(text: &str) -> Option<KeyRef> {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let starts = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+    (starts && text.bytes().all(good)).then(|| KeyRef::new(text, 1))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::generate;
+    use trustbox_package::sign::public_key;
+
+    #[test]
+    fn attestation_keys_have_one_encoding() {
+        let key = public_key(generate().unwrap().verifying_key());
+        let der = key.spki();
+        assert_eq!(parse_attestation_key(&der), Some(key));
+        let mut off_curve = der;
+        off_curve[90] ^= 1;
+        for bad in [&der[1..], &der[..90], &off_curve, b"", &[0; 64]] {
+            assert_eq!(parse_attestation_key(bad), None);
+        }
+    }
+
+    #[test]
+    fn names_fit_urls_and_files() {
+        assert!(parse_key_name("demo-class_2.a").is_some());
+        for bad in ["", "..", "-x", "a/b", "a b", "a@2", "ä", &"n".repeat(41)] {
+            assert!(parse_key_name(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn unknown_fields_are_refused() {
+        assert!(serde_json::from_str::<ChallengeRequest>("{\"lifetime\":5}").is_ok());
+        assert!(serde_json::from_str::<ChallengeRequest>("{\"lifetme\":5}").is_err());
+        assert!(serde_json::from_str::<KeyChange>("{\"policy\":{\"classs\":[]}}").is_err());
+    }
+}

@@ -1,0 +1,352 @@
+//! The key service on real PostgreSQL, and on a real PKCS#11 token: SoftHSM, set up in a folder of its own.
+//!
+//! SoftHSM learns its folder from the environment, so the program makes one and starts itself again in it.
+
+#[path = "support/postgres.rs"]
+mod postgres;
+mod support;
+
+use std::env;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use libtest_mimic::{Arguments, Failed, Trial};
+use postgres::{Cluster, Instance, keys_program};
+use rsa::Pkcs1v15Encrypt;
+use serde_json::{Value, json};
+use support::{World, challenge, connect, plain, ready, release};
+use trustbox_keys::service::store::Store;
+
+const CONFIGURATION: &str = "SOFTHSM2_CONF";
+const FOLDER: &str = "TRUSTBOX_TEST_TOKEN";
+const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
+const PIN: &str = "123456";
+const SEALED: &str = "kind = \"sealed\"\nkey = \"store.key\"\n";
+
+fn main() -> ExitCode {
+    match env::var_os(FOLDER) {
+        Some(_) => {
+            libtest_mimic::run(&Arguments { test_threads: Some(2), ..Arguments::from_args() }, trials())
+                .exit_code()
+        }
+        None => again_with_a_token(),
+    }
+}
+
+fn trials() -> Vec<Trial> {
+    let trial = |name: &str, test: fn() -> Result<(), Failed>| Trial::test(name, test);
+    vec![
+        trial("postgresql_does_what_sqlite_does", || block_on(postgresql_does_what_sqlite_does())),
+        trial("a_database_that_goes_and_comes_back", || block_on(a_database_that_goes_and_comes_back())),
+        trial("instances_share_a_log_and_lose_none_when_one_is_killed", || block_on(instances_share_a_log())),
+        trial("a_backup_moves_from_sqlite_to_postgresql", || block_on(a_backup_moves())),
+        trial("the_token_wraps_and_never_shows", || block_on(the_token_wraps_and_never_shows())),
+        trial("a_token_that_cannot_wrap_says_so", || block_on(a_token_that_cannot_wrap_says_so())),
+        trial("a_lost_token_shows", || block_on(a_lost_token_shows())),
+        trial("a_ceremony_in_a_token", a_ceremony_in_a_token),
+    ]
+}
+
+fn block_on(test: impl Future<Output = ()>) -> Result<(), Failed> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(test);
+    Ok(())
+}
+
+async fn postgresql_does_what_sqlite_does() {
+    let cluster = Cluster::start();
+    let world = World::with(&cluster.database("keys"), SEALED, "");
+    let live = world.start().await;
+    let (mut admin, mut factory, device) = ready(&live).await;
+    let nonce = challenge(&mut factory).await;
+    let question = device.asks("meter", &nonce, 1);
+    let first = factory.ok("POST", "/v1/releases", &question).await;
+    assert_eq!(factory.ok("POST", "/v1/releases", &question).await, first);
+    factory.refused("POST", "/v1/releases", &device.asks("meter", &nonce, 2), 409, "challenge-used").await;
+    admin.ok("POST", "/v1/keys/meter/versions", &json!({"overlap": 100})).await;
+    assert_eq!(release(&mut factory, &device, "meter", 3).await["version"], 2);
+    admin.ok("PUT", "/v1/keys/meter", &json!({"policy": {"quota": {"releases": 2, "seconds": 60}}})).await;
+    let again = device.asks("meter", &challenge(&mut factory).await, 4);
+    factory.refused("POST", "/v1/releases", &again, 429, "quota").await;
+    let change = json!({"state": "suspended", "reason": "a test"});
+    admin.ok("POST", &format!("{}/state", device.path()), &change).await;
+    factory.refused("POST", "/v1/releases", &again, 403, "device-state").await;
+    let (head, records) = admin.audit().await;
+    assert!(head.sequence as usize == records.len() && records.len() >= 9);
+    sqlx::any::install_default_drivers();
+    let pool = sqlx::AnyPool::connect(&world.config().database).await.unwrap();
+    for sql in ["UPDATE audit SET body = ''", "DELETE FROM audit", "TRUNCATE audit"] {
+        let error = sqlx::raw_sql(sql).execute(&pool).await.unwrap_err().to_string();
+        assert!(error.contains("append-only"), "{error}");
+    }
+    pool.close().await;
+    live.running.stop().await;
+}
+
+async fn a_database_that_goes_and_comes_back() {
+    let cluster = Cluster::start();
+    let world = World::with(&cluster.database("keys"), SEALED, "");
+    let live = world.start().await;
+    let (mut admin, mut factory, device) = ready(&live).await;
+    let question = device.asks("meter", &challenge(&mut factory).await, 1);
+    cluster.down();
+    factory.refused("POST", "/v1/releases", &question, 503, "database").await;
+    factory.refused("POST", "/v1/releases", &json!({}), 503, "database").await;
+    let (status, text) = live.operations("/readyz").await;
+    assert!(status == 503 && text.contains("does not answer"), "{text}");
+    assert_eq!(live.operations("/healthz").await.0, 200);
+    cluster.up();
+    factory.ok("POST", "/v1/releases", &question).await;
+    assert_eq!(live.operations("/readyz").await.0, 200);
+    let (_, records) = admin.audit().await;
+    let releases: Vec<_> = records.iter().filter(|record| record["action"] == "release").collect();
+    assert_eq!(releases.len(), 1);
+    live.running.stop().await;
+}
+
+async fn instances_share_a_log() {
+    let cluster = Cluster::start();
+    let world = World::with(&cluster.database("keys"), SEALED, "");
+    let mut instances: Vec<Instance> = (0..3).map(|number| Instance::start(&world, number)).collect();
+    let mut urls = Vec::new();
+    for instance in &instances {
+        urls.push(instance.url().await);
+    }
+    let folder = world.path("tls/factory-line-1");
+    let mut admin = connect(&urls[0], &world.path("tls/admin-alice")).await;
+    admin.ok("PUT", "/v1/keys/meter", &json!({"policy": {}})).await;
+    let device = support::Device::new(0xd1);
+    let mut factory = connect(&urls[1], &folder).await;
+    factory.ok("PUT", &device.path(), &device.entry("edge")).await;
+    // A challenge of one instance, a token for another, the answer again from the third.
+    let question = device.asks("meter", &challenge(&mut factory).await, 1);
+    let answer = admin.ok("POST", "/v1/releases", &question).await;
+    let mut third = connect(&urls[2], &folder).await;
+    assert_eq!(third.ok("POST", "/v1/releases", &question).await, answer);
+    let asking = urls.iter().map(|url| {
+        let (url, folder, device) = (url.clone(), folder.clone(), device.clone());
+        tokio::spawn(async move { ask_until_it_ends(&url, &folder, &device).await })
+    });
+    let asking: Vec<_> = asking.collect();
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    instances[2].child.kill().unwrap();
+    let mut answered = vec![answer["release"].as_str().unwrap().to_owned()];
+    for asked in asking {
+        answered.extend(asked.await.unwrap());
+    }
+    assert!(answered.len() > 10, "{} releases", answered.len());
+    let (_, records) = admin.audit().await;
+    let log = serde_json::to_string(&records).unwrap();
+    for release in &answered {
+        assert!(
+            log.contains(&format!("release {release}")),
+            "release {release} was answered and is not in the log"
+        );
+    }
+    instances.iter_mut().take(2).for_each(Instance::stop);
+    refuses_root(&world);
+}
+
+fn refuses_root(world: &World) {
+    if rustix::process::geteuid().is_root() {
+        let mut serve = Command::new(keys_program());
+        let output = serve.args(["serve", "--config"]).arg(world.path("service.toml")).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && text.contains("does not run as root"), "{text}");
+    }
+}
+
+async fn ask_until_it_ends(url: &str, folder: &Path, device: &support::Device) -> Vec<String> {
+    let (mut client, mut answered) = (connect(url, folder).await, Vec::new());
+    for _ in 0..25 {
+        let Ok(challenge) = client.0.send("POST", Some("/v1/challenges"), b"{}".to_vec(), &[]).await else {
+            break;
+        };
+        let challenge = challenge.json().unwrap();
+        let body = device.asks("meter", challenge["nonce"].as_str().unwrap(), 1).to_string().into_bytes();
+        let Ok(answer) = client.0.send("POST", Some("/v1/releases"), body, &[]).await else { break };
+        answered.push(answer.json().unwrap()["release"].as_str().unwrap().to_owned());
+        tokio::time::sleep(Duration::from_millis(40)).await;
+    }
+    answered
+}
+
+async fn a_backup_moves() {
+    let world = World::new();
+    let live = world.start().await;
+    let (mut admin, mut factory, device) = ready(&live).await;
+    let first = release(&mut factory, &device, "meter", 1).await;
+    let (head, _) = admin.audit().await;
+    live.running.stop().await;
+    let program = |arguments: &[&str]| {
+        let output =
+            Command::new(keys_program()).args(arguments).current_dir(world.dir.path()).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let noted = format!("{}:{}", head.sequence, head.hash);
+    assert_eq!(program(&["backup", "--config", "./service.toml", "backup"]).trim(), noted);
+    let cluster = Cluster::start();
+    world.configure(&cluster.database("keys"), SEALED, "");
+    assert_eq!(program(&["restore", "--config", "./service.toml", "backup"]).trim(), noted);
+    program(&["audit", "export", "--config", "./service.toml", "audit.jsonl"]);
+    assert!(program(&["audit", "verify", "audit.jsonl", "--head", &noted]).contains("records verified"));
+    let live = world.start().await;
+    let mut factory = live.client("factory-line-1").await;
+    let again = release(&mut factory, &device, "meter", 2).await;
+    let open = |answer: &Value| device.open(answer["bundle"].as_str().unwrap(), &world.keys);
+    assert_eq!(open(&again), open(&first));
+    live.running.stop().await;
+    let store = Store::open(&world.config().database, 1).await.unwrap();
+    assert!(store.restore(&b""[..]).await.is_err());
+}
+
+fn uri(object: &str) -> String {
+    let folder = env::var(FOLDER).unwrap();
+    format!("pkcs11:token=keys;object={object}?module-path={MODULE}&pin-source=file:{folder}/pin")
+}
+
+const COMPATIBILITY: &str =
+    "[compatibility]\nlisten = \"127.0.0.1:0\"\npath = \"/key\"\ntls = false\nrequests-per-minute = 100\n";
+
+/// SoftHSM wraps with PKCS#1 v1.5, so that `C_WrapKey` of a key that never leaves is seen at work; and with OAEP of SHA-256
+/// only keys that may leave, which are wrapped here then.
+async fn the_token_wraps_and_never_shows() {
+    let vault =
+        format!("kind = \"pkcs11\"\nuri = \"{}\"\ndangerously-exportable = true\n", uri("exportable"));
+    let world = World::with("sqlite:keys.db", &vault, COMPATIBILITY);
+    let live = world.start().await;
+    let (mut admin, mut factory, device) = ready(&live).await;
+    admin.ok("PUT", "/v1/keys/meter", &json!({"policy": {"compatibility": true}})).await;
+    let bundle = release(&mut factory, &device, "meter", 1).await;
+    let new = device.open(bundle["bundle"].as_str().unwrap(), &world.keys).1;
+    let client_public_key = BASE64_STANDARD.encode(device.device_key());
+    let body = json!({"key_name": "meter", "client_public_key": client_public_key}).to_string();
+    let (status, answer) = plain(live.running.addresses.compatibility.unwrap(), "POST", "/key", &body).await;
+    assert_eq!(status, 200, "{answer}");
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    let wrapped = BASE64_STANDARD.decode(answer["wrapped_key"].as_str().unwrap()).unwrap();
+    assert_eq!(device.key.decrypt(Pkcs1v15Encrypt, &wrapped).unwrap(), new);
+    live.running.stop().await;
+}
+
+async fn a_token_that_cannot_wrap_says_so() {
+    let vault = format!("kind = \"pkcs11\"\nuri = \"{}\"\n", uri("strict"));
+    let world = World::with("sqlite:keys.db", &vault, COMPATIBILITY);
+    let live = world.start().await;
+    let (mut admin, mut factory, device) = ready(&live).await;
+    let question = device.asks("meter", &challenge(&mut factory).await, 1);
+    let problem = factory.refused("POST", "/v1/releases", &question, 501, "mechanism").await;
+    assert!(problem["help"].as_str().unwrap().contains("another module"), "{problem}");
+    // The key that never leaves is wrapped inside, where the token can.
+    admin.ok("PUT", "/v1/keys/meter", &json!({"policy": {"compatibility": true}})).await;
+    let client_public_key = BASE64_STANDARD.encode(device.device_key());
+    let body = json!({"key_name": "meter", "client_public_key": client_public_key}).to_string();
+    let (status, answer) = plain(live.running.addresses.compatibility.unwrap(), "POST", "/key", &body).await;
+    assert_eq!(status, 200, "{answer}");
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    let wrapped = BASE64_STANDARD.decode(answer["wrapped_key"].as_str().unwrap()).unwrap();
+    assert_eq!(device.key.decrypt(Pkcs1v15Encrypt, &wrapped).unwrap().len(), 32);
+    // Destroyed in the token, by two.
+    admin.ok("POST", "/v1/keys/meter/versions/1/disable", &Value::Null).await;
+    let destroy = "/v1/keys/meter/versions/1/destroy";
+    assert_eq!(admin.send("POST", destroy, &Value::Null).await.status, 202);
+    live.client("admin-bob").await.ok("POST", destroy, &Value::Null).await;
+    let session = trustbox_pkcs11::KeySession::open(&uri("strict").parse().unwrap()).unwrap();
+    assert!(!session.has("strict:meter").unwrap());
+    let (_, records) = admin.audit().await;
+    assert!(
+        records.iter().any(|record| record["outcome"] == "failed"
+            && record["reason"].as_str().unwrap().starts_with("mechanism"))
+    );
+    live.running.stop().await;
+}
+
+/// A wrong label is as near to an unplugged token as SoftHSM lets one come: its objects are gone from under the service.
+async fn a_lost_token_shows() {
+    let vault = format!("kind = \"pkcs11\"\nuri = \"{}\"\ndangerously-exportable = true\n", uri("lost"));
+    let world = World::with("sqlite:keys.db", &vault, "");
+    let live = world.start().await;
+    let (mut admin, mut factory, device) = ready(&live).await;
+    release(&mut factory, &device, "meter", 1).await;
+    let session = trustbox_pkcs11::KeySession::open(&uri("lost").parse().unwrap()).unwrap();
+    session.destroy("lost:meter").unwrap();
+    let question = device.asks("meter", &challenge(&mut factory).await, 2);
+    factory.refused("POST", "/v1/releases", &question, 503, "vault").await;
+    let (_, records) = admin.audit().await;
+    let releases: Vec<_> = records.iter().filter(|record| record["action"] == "release").collect();
+    assert_eq!((releases.len(), &releases[1]["outcome"]), (2, &"failed".into()));
+    live.running.stop().await;
+}
+
+fn a_ceremony_in_a_token() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    for (name, text) in [
+        ("alice", "the first passphrase"),
+        ("bob", "the second passphrase"),
+        ("everyday", "the third passphrase"),
+    ] {
+        trustbox_keys::files::write_private(&folder.path().join(name), text.as_bytes())
+            .map_err(|error| error.to_string())?;
+    }
+    let mut command = Command::new(keys_program());
+    let arguments = [
+        "init",
+        "owner",
+        "--custodian",
+        "alice=alice",
+        "--custodian",
+        "bob=bob",
+        "--everyday",
+        "everyday",
+        "--class-key",
+        "meter",
+    ];
+    command.args(arguments).args(["--token", &uri("owner")]).current_dir(folder.path());
+    if rustix::process::geteuid().is_root() {
+        command.arg("--dangerously-as-root");
+    }
+    let output = command.output()?;
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{stderr}");
+    assert!(stdout.contains("pkcs11:token=keys;object=owner") && !stdout.contains("passphrase"), "{stdout}");
+    let session = trustbox_pkcs11::KeySession::open(&uri("owner").parse().unwrap()).unwrap();
+    assert!(session.has("releaser").unwrap() && session.has("owner:meter").unwrap());
+    assert!(session.export("owner:meter").is_err());
+    let status =
+        Command::new(keys_program()).args(["status", "owner"]).current_dir(folder.path()).output()?;
+    assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stdout));
+    Ok(())
+}
+
+/// Makes a token, and runs the tests with it.
+fn again_with_a_token() -> ExitCode {
+    let folder = tempfile::tempdir().expect("a folder");
+    set_up(folder.path());
+    let itself = env::current_exe().expect("this program");
+    let status = Command::new(itself)
+        .args(env::args_os().skip(1))
+        .env(FOLDER, folder.path())
+        .env(CONFIGURATION, folder.path().join("softhsm2.conf"))
+        .status()
+        .expect("this program again");
+    if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn set_up(folder: &Path) {
+    fs::create_dir(folder.join("tokens")).expect("a folder for tokens");
+    let settings = format!("directories.tokendir = {}\nlog.level = ERROR\n", folder.join("tokens").display());
+    fs::write(folder.join("softhsm2.conf"), settings).expect("settings");
+    fs::write(folder.join("pin"), format!("{PIN}\n")).expect("a PIN");
+    fs::set_permissions(folder.join("pin"), fs::Permissions::from_mode(0o600)).expect("permissions");
+    let token = ["--init-token", "--free", "--label", "keys", "--so-pin", "654321", "--pin", PIN];
+    let output =
+        Command::new("softhsm2-util").env(CONFIGURATION, folder.join("softhsm2.conf")).args(token).output();
+    let output = output.expect("no softhsm2-util: install the Debian package softhsm2");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
