@@ -1,0 +1,1 @@
+require ${@bb.utils.contains('DISTRO_FEATURES', 'trustbox', 'recipes-kernel/linux/linux-qoriq-trustbox.inc', '', d)}

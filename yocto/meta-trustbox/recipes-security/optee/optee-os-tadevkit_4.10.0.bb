@@ -1,0 +1,23 @@
+require recipes-security/optee/optee-os.inc
+require optee-os-trustbox.inc
+
+SUMMARY = "OP-TEE's development kit for trusted applications"
+DESCRIPTION = "Headers, libraries and linker script from the same tree and flags as the operating system"
+
+DEPENDS += "python3-pycryptodome-native"
+
+do_compile() {
+    oe_runmake -C ${S} ta_dev_kit
+}
+
+do_install() {
+    install -d ${D}${includedir}/optee
+    cp -R --no-dereference --preserve=mode ${B}/export-ta_${OPTEE_ARCH} ${D}${includedir}/optee/export-user_ta
+}
+
+do_deploy() {
+    :
+}
+
+FILES:${PN} = "${includedir}/optee"
+INSANE_SKIP:${PN}-dev += "buildpaths"

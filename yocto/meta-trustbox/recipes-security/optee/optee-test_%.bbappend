@@ -1,0 +1,1 @@
+require ${@bb.utils.contains('DISTRO_FEATURES', 'trustbox', 'optee-test-trustbox.inc', '', d)}
