@@ -4,19 +4,19 @@ HOMEPAGE = "https://www.denx.de/wiki/U-Boot"
 SECTION = "bsp"
 LICENSE = "GPL-2.0-or-later | MIT"
 LIC_FILES_CHKSUM = "file://Licenses/README;md5=2ca5f2c35c8cc335f0a19756634782f1"
+DEPENDS = "dtc-native"
 
 # The kernel's device trees, as U-Boot's source has them
 require recipes-bsp/u-boot/u-boot-source.inc
-inherit trustbox-debian-source deploy nopackages
+inherit trustbox_debian_source deploy nopackages
 
 PROVIDES = "virtual/dtb"
 COMPATIBLE_MACHINE = "^ls1028a$"
-PACKAGE_ARCH = "${MACHINE_ARCH}"
-DEPENDS = "dtc-native"
 
 TRUSTBOX_BOARD_FOLDER = "${@(d.getVar('TRUSTBOX_BOARD') or '').removesuffix('-dev')}"
 FILESEXTRAPATHS:prepend := "${TRUSTBOX_BOARD_FILES}:${TRUSTBOX_SRC}/platform/${TRUSTBOX_BOARD_FOLDER}:"
 SRC_URI:append = " file://board.dts file://facts.dtsi"
+PACKAGE_ARCH = "${MACHINE_ARCH}"
 
 compile_tree() {
     name=$1

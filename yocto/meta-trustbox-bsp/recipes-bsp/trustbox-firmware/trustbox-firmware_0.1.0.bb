@@ -4,17 +4,16 @@ HOMEPAGE = "https://op-tee.org"
 SECTION = "bsp"
 LICENSE = "MIT | Apache-2.0"
 LIC_FILES_CHKSUM = "file://${COREBASE}/meta/COPYING.MIT;md5=3da9cfbcb788c80a0384361b4de20420"
+DEPENDS = "optee-os trustbox-build-native trusted-firmware-a virtual/bootloader"
 
 inherit deploy features_check nopackages
 REQUIRED_DISTRO_FEATURES = "trustbox"
 COMPATIBLE_MACHINE = "^ls1028a$"
-PACKAGE_ARCH = "${MACHINE_ARCH}"
-
-DEPENDS = "trustbox-build-native trusted-firmware-a optee-os virtual/bootloader"
 
 FILESEXTRAPATHS:prepend := "${TRUSTBOX_BOARD_FILES}:"
 SRC_URI = "file://rcw.txt"
 S = "${UNPACKDIR}"
+PACKAGE_ARCH = "${MACHINE_ARCH}"
 
 do_configure[noexec] = "1"
 do_compile[cleandirs] = "${B}/images"

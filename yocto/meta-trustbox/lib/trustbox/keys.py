@@ -11,6 +11,25 @@ PRIVATE = ("PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY")
 PUBLIC = ("PUBLIC KEY",)
 
 
+def check(d):
+    """Stops the recipe at the first key of TRUSTBOX_KEYS_NEEDED that lacks or is of the wrong kind."""
+    import bb
+    for variable, kind in needed(d):
+        text = problem(variable, d.getVar(variable), kind)
+        if text:
+            bb.fatal(text)
+
+
+def public_files(d):
+    """Files whose content belongs to a task's signature, as bitbake's file-checksums wants them."""
+    paths = [d.getVar(variable) or "" for variable, kind in needed(d) if "private" not in kind]
+    return " ".join("%s:True" % path for path in paths if path.startswith("/"))
+
+
+def needed(d):
+    return [entry.split(":") for entry in (d.getVar("TRUSTBOX_KEYS_NEEDED") or "").split()]
+
+
 def problem(variable, value, kind):
     """What is wrong with a key, as one line that says what to set; None if nothing is."""
     if not value:

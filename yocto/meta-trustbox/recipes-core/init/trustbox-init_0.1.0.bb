@@ -15,5 +15,5 @@ do_install() {
     install -D -m 0755 ${UNPACKDIR}/init ${D}/init
 }
 
-FILES:${PN} = "/init"
+FILES:${PN} += "/init"
 RDEPENDS:${PN} = "busybox cryptsetup"

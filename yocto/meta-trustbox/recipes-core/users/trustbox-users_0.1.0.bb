@@ -5,6 +5,8 @@ SECTION = "base"
 LICENSE = "MIT"
 LIC_FILES_CHKSUM = "file://${COREBASE}/meta/COPYING.MIT;md5=3da9cfbcb788c80a0384361b4de20420"
 
+SRC_URI = ""
+
 inherit allarch features_check useradd
 REQUIRED_DISTRO_FEATURES = "trustbox"
 

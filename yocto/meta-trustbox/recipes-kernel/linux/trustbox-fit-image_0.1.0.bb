@@ -1,11 +1,11 @@
-SUMMARY = "Signed FIT image: kernel, device tree, and the initramfs that opens the verified root"
-DESCRIPTION = "Signed with SHA-256 and RSA-3072: U-Boot 2025.01 has no software ECDSA"
+SUMMARY = "Signed FIT image of a TrustBox device"
+DESCRIPTION = "Kernel, device tree, and the initramfs that opens the verified root; signed with SHA-256 and RSA-3072: U-Boot 2025.01 has no software ECDSA"
 HOMEPAGE = "https://www.kernel.org"
 SECTION = "kernel"
 LICENSE = "GPL-2.0-with-Linux-syscall-note"
 LIC_FILES_CHKSUM = "file://${COREBASE}/meta/files/common-licenses/GPL-2.0-with-Linux-syscall-note;md5=0bad96c422c41c3a94009dcfe1bff992"
 
-inherit linux-kernel-base kernel-fit-image features_check trustbox-keys
+inherit linux-kernel-base kernel-fit-image features_check trustbox_keys
 REQUIRED_DISTRO_FEATURES = "trustbox"
 COMPATIBLE_MACHINE = "^(qemuarm64-secureboot|ls1028a)$"
 
@@ -25,6 +25,3 @@ FIT_KERNEL_SIGN_KEYNAME = "${@os.path.basename(d.getVar('TRUSTBOX_FIT_KEY') or '
 UBOOT_MKIMAGE_SIGN_ARGS = "${@'-N pkcs11' if (d.getVar('TRUSTBOX_FIT_KEY') or '').startswith('pkcs11:') else ''}"
 FIT_KERNEL_SIGN_KEYDIR[vardepvalue] = ""
 TRUSTBOX_FIT_KEY[vardepvalue] = ""
-
-# Prefuncs of do_configure do not run where it does nothing
-do_compile[prefuncs] += "trustbox_check_keys"

@@ -1,5 +1,5 @@
-SUMMARY = "Firewall of a TrustBox device: nothing comes in that was not asked for"
-DESCRIPTION = "Rules for nftables, loaded before the network is up"
+SUMMARY = "Firewall of a TrustBox device"
+DESCRIPTION = "Nothing comes in that was not asked for: rules for nftables, loaded before the network is up"
 HOMEPAGE = "https://op-tee.org"
 SECTION = "net"
 LICENSE = "MIT"

@@ -3,10 +3,10 @@ DESCRIPTION = "How a recipe of an enclave looks; the guide explains it line by l
 HOMEPAGE = "https://op-tee.org"
 SECTION = "examples"
 
-inherit trustbox-ta-cargo trustbox-enclave
+inherit trustbox_ta_cargo trustbox_enclave
 
 TRUSTBOX_PACKAGE = "trustbox-meter"
 ENCLAVE_ELF = "${B}/${TRUSTBOX_PACKAGE}.stripped.elf"
 ENCLAVE_NAME = "meter"
 ENCLAVE_CLASS_KEY = "demo-class"
-ENCLAVE_VERSION = "1"
+ENCLAVE_NUMBER = "1"

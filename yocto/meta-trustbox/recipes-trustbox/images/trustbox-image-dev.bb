@@ -1,9 +1,10 @@
-SUMMARY = "TrustBox device image for development: xtest and a root login. NOT-TRUSTED"
-DESCRIPTION = "The production image and one package group more"
+SUMMARY = "TrustBox device image for development. NOT-TRUSTED"
+DESCRIPTION = "The production image and one package group more: xtest and a root login"
 HOMEPAGE = "https://op-tee.org"
 SECTION = "images"
 
 require trustbox-image.inc
+REQUIRED_DISTRO_FEATURES += "trustbox-dev"
 
 IMAGE_INSTALL += "packagegroup-trustbox-dev-tools"
 IMAGE_FEATURES += "allow-root-login empty-root-password serial-autologin-root"
@@ -11,9 +12,4 @@ ROOTFS_POSTPROCESS_COMMAND += "trustbox_mark;"
 
 trustbox_mark() {
     echo "development image: its keys protect nothing" > ${IMAGE_ROOTFS}${sysconfdir}/NOT-TRUSTED
-}
-
-python () {
-    if 'trustbox-dev' not in d.getVar('OVERRIDES').split(':'):
-        raise bb.parse.SkipRecipe('trustbox-image-dev is for DISTRO trustbox-dev only')
 }

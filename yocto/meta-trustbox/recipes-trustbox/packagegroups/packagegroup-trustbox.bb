@@ -12,14 +12,14 @@ RDEPENDS:${PN} = "\
     nftables \
     optee-client \
     rauc \
-    trustbox \
+    trustbox-cli \
     trustbox-nftables \
     trustbox-storage \
     trustbox-users \
 "
 
-SUMMARY:${PN}-dev-tools = "NOT-TRUSTED: tests and a login"
+# NOT-TRUSTED: tests and a login
 RDEPENDS:${PN}-dev-tools = "\
-    optee-test \
     openssh-sshd \
+    optee-test \
 "

@@ -3,7 +3,8 @@ DESCRIPTION = "The program behind build/tb, so that recipes and builder make the
 HOMEPAGE = "https://op-tee.org"
 SECTION = "devel"
 
-inherit trustbox-cargo native
+inherit trustbox_cargo
+inherit_defer native
 
 TRUSTBOX_PACKAGE = "trustbox-build"
 

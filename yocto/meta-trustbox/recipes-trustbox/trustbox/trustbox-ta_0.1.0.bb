@@ -3,7 +3,7 @@ DESCRIPTION = "Decides what runs in the TEE: lifecycle, trust anchors, packages,
 HOMEPAGE = "https://op-tee.org"
 SECTION = "bsp"
 
-inherit trustbox-ta-cargo nopackages
+inherit trustbox_ta_cargo nopackages
 
 TRUSTBOX_PACKAGE = "trustbox-ta"
 TRUSTBOX_KEYS_NEEDED = "TRUSTBOX_PROVISIONING_AUTHORITY:sha256"

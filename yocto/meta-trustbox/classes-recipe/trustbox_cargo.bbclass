@@ -1,6 +1,6 @@
 # A package of TrustBox's workspace, TRUSTBOX_PACKAGE, from its own sources and the crates of Cargo.lock.
 
-inherit trustbox-source cargo
+inherit trustbox_source cargo
 
 # The only place that names the registry: bitbake's crate:// wants it
 TRUSTBOX_CRATE_REGISTRY ?= "crates.io"

@@ -1,6 +1,6 @@
 # A trusted application in Rust: no libc, no start files, OP-TEE's development kit, stripped as the builder strips it.
 
-inherit trustbox-cargo trustbox-keys
+inherit trustbox_cargo trustbox_keys
 
 DEPENDS:append = " optee-os-tadevkit"
 

@@ -1,16 +1,16 @@
-# BL2 and BL31 for each medium of an LS1028A board. The FIP around them is made by trustbox-firmware.
+# BL2 and BL31 for each medium of an LS1028A board. The FIP around them is made by trustbox-firmware
 
 COMPATIBLE_MACHINE:ls1028a = "ls1028a"
 FILESEXTRAPATHS:prepend:ls1028a := "${TRUSTBOX_BOARD_FILES}:"
-TRUSTBOX_BOARD_SOURCES:ls1028a = "file://trustbox_board.h"
+SRC_URI:append:ls1028a = " file://trustbox_board.h"
 TFA_PLATFORM:ls1028a = "${TRUSTBOX_TFA_PLATFORM}"
-
-do_compile:ls1028a() {
-    ${@' '.join('compile_medium %s %s;' % (name, d.getVarFlag('TRUSTBOX_BOOT_MODE', name)) for name in (d.getVar('TRUSTBOX_MEDIA') or '').split())}
-}
 
 compile_medium() {
     oe_runmake -C ${S} BUILD_BASE=${B}/$1 BOOT_MODE=$2 TRUSTBOX_BOARD=${UNPACKDIR} bl2 bl31
+}
+
+do_compile:ls1028a() {
+    ${@' '.join('compile_medium %s %s;' % (name, d.getVarFlag('TRUSTBOX_BOOT_MODE', name)) for name in (d.getVar('TRUSTBOX_MEDIA') or '').split())}
 }
 
 do_install:ls1028a() {

@@ -1,17 +1,17 @@
 # An enclave from its own recipe: built, signed for OP-TEE, encrypted for a class of devices, installed as a package.
 #
-# ENCLAVE_ELF       the enclave as a TA: an ELF file; of a crate it is built by trustbox-ta-cargo
+# ENCLAVE_ELF       the enclave as a TA: an ELF file; of a crate it is built by trustbox_ta_cargo
 # ENCLAVE_NAME      name in the package, the recipe's by default
 # ENCLAVE_CLASS_KEY name of the class key that devices have, NAME or NAME@VERSION
-# ENCLAVE_VERSION   version of the enclave, a number that never goes back
+# ENCLAVE_NUMBER    its version, a number that never goes back
 # Keys are TRUSTBOX_TA_KEY, TRUSTBOX_PUBLISHER_KEY, TRUSTBOX_OWNER_ROOT and TRUSTBOX_CLASS_KEYS: paths, or pkcs11: URIs.
 
-inherit trustbox-keys deploy
+inherit trustbox_keys deploy
 
 DEPENDS:append = " trustbox-build-native"
 
 ENCLAVE_NAME ?= "${BPN}"
-ENCLAVE_VERSION ?= "1"
+ENCLAVE_NUMBER ?= "1"
 ENCLAVE_CLASS_KEY ?= ""
 
 TRUSTBOX_KEYS_NEEDED += "\
@@ -26,7 +26,7 @@ python do_pack() {
     if not d.getVar('ENCLAVE_CLASS_KEY'):
         bb.fatal('ENCLAVE_CLASS_KEY is not set: set it in %s to the name of the class key that devices have' % d.getVar('PN'))
     words = [d.expand('${STAGING_BINDIR_NATIVE}/trustbox-build'), 'pack', d.getVar('ENCLAVE_ELF')]
-    for flag, variable in (('--name', 'ENCLAVE_NAME'), ('--ta-version', 'ENCLAVE_VERSION'),
+    for flag, variable in (('--name', 'ENCLAVE_NAME'), ('--ta-version', 'ENCLAVE_NUMBER'),
                            ('--class-key', 'ENCLAVE_CLASS_KEY'), ('--class-keys', 'TRUSTBOX_CLASS_KEYS'),
                            ('--publisher', 'TRUSTBOX_PUBLISHER_KEY'), ('--owner-root', 'TRUSTBOX_OWNER_ROOT'),
                            ('--ta-key', 'TRUSTBOX_TA_KEY')):
@@ -48,4 +48,4 @@ do_deploy() {
 }
 addtask deploy after do_pack before do_build
 
-FILES:${PN} = "${datadir}/trustbox/enclaves"
+FILES:${PN} += "${datadir}/trustbox/enclaves"

@@ -1,9 +1,9 @@
-SUMMARY = "TrustBox on the device: provision it, install enclaves, talk to them"
-DESCRIPTION = "The device-side program of TrustBox, over OP-TEE's client library"
+SUMMARY = "TrustBox on the device"
+DESCRIPTION = "Provisions the device, installs enclaves and talks to them, over OP-TEE's client library"
 HOMEPAGE = "https://op-tee.org"
 SECTION = "utils"
 
-inherit trustbox-cargo
+inherit trustbox_cargo
 
 TRUSTBOX_PACKAGE = "trustbox"
 DEPENDS:append = " optee-client"

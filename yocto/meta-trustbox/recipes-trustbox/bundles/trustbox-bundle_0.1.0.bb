@@ -1,9 +1,11 @@
-SUMMARY = "Signed update of a TrustBox device: verified root and the FIT image that starts it"
-DESCRIPTION = "A RAUC bundle in verity format"
+SUMMARY = "Signed update of a TrustBox device"
+DESCRIPTION = "A RAUC bundle in verity format: the verified root, and the FIT image that starts it"
 HOMEPAGE = "https://rauc.io"
 SECTION = "images"
+LICENSE = "MIT"
+SRC_URI = ""
 
-inherit bundle features_check trustbox-keys
+inherit bundle features_check trustbox_keys
 REQUIRED_DISTRO_FEATURES = "trustbox"
 COMPATIBLE_MACHINE = "^(qemuarm64-secureboot|ls1028a)$"
 
