@@ -14,6 +14,7 @@ mod packages;
 mod remote;
 mod signing;
 mod tap;
+mod yocto;
 
 use std::process::ExitCode;
 
@@ -86,7 +87,7 @@ impl Case {
 type Check = fn(&Builder, &Args) -> Result<Vec<Case>>;
 
 /// Checks in the order in which they run: the quick ones first. The flag says which belong to `--fast`.
-const CHECKS: [(&str, bool, Check); 15] = [
+const CHECKS: [(&str, bool, Check); 16] = [
     ("checks", true, |_, _| Ok(invariants::check())),
     ("format", true, |builder, _| checks::format(builder)),
     ("lints", true, |builder, _| checks::lints(builder)),
@@ -96,6 +97,7 @@ const CHECKS: [(&str, bool, Check); 15] = [
     ("unit", true, |builder, _| libtest::run(builder)),
     ("signing", false, |builder, _| signing::run(builder)),
     ("packages", false, |builder, _| packages::run(builder)),
+    ("yocto", false, |builder, _| yocto::run(builder)),
     ("firmware", false, |builder, _| firmware::run(builder)),
     ("device", false, |builder, args| on_device::suite(builder, &selected(args), args.level)),
     ("examples", false, |builder, _| examples::run(builder)),

@@ -16,6 +16,7 @@ use crate::firmware::parts::QUIET_DTC;
 use crate::firmware::{NO_HISTORY, OPTIMIZATION, facts};
 use crate::lock::{LockFile, PinnedFile};
 use crate::ta::MAX_TA_SIZE;
+use crate::yocto::layers::Layers;
 
 /// Sources that the layer builds from, and the recipe's file that names them.
 const SOURCES: [(&str, &str); 3] = [
@@ -63,6 +64,9 @@ pub(crate) fn files(repo: &Repo) -> Result<BTreeMap<String, String>> {
     let text = fs::read_to_string(repo.root().join("Cargo.lock")).context("cannot read Cargo.lock")?;
     files.insert(CRATES.to_owned(), crates(&text)?);
     files.insert(BUILD.to_owned(), build()?);
+    let layers = Layers::load(repo)?;
+    files.insert("kas/common.yml".to_owned(), layers.kas(false)?);
+    files.insert("kas/ls1028a.yml".to_owned(), layers.kas(true)?);
     for name in inherit::names(repo)? {
         let board = Board::load(repo, &name)?;
         let folder = if board.hardware().is_some() { REAL } else { EMULATED };
@@ -125,7 +129,8 @@ fn source(repo: &Repo, lock: &LockFile, name: &str) -> Result<String> {
 
 /// The place in Debian's pool, whose mirror bitbake has a variable for.
 fn uri(file: &PinnedFile) -> Result<String> {
-    let path = file.path.strip_prefix("pool/").with_context(|| format!("{} is not in the pool", file.path))?;
+    let path =
+        file.path.strip_prefix("pool/").with_context(|| format!("{} is not in the pool", file.path))?;
     Ok(format!("${{DEBIAN_MIRROR}}/{}", path.replace("%2b", "+").replace("%7e", "~")))
 }
 

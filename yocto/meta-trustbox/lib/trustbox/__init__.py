@@ -1,2 +1,2 @@
 # What recipes of TrustBox share.
-BBIMPORTS = ["keys"]
+BBIMPORTS = ["keys", "machines"]
