@@ -21,6 +21,7 @@ RAUC_SLOT_rootfs = "${TRUSTBOX_ROOT_IMAGE}"
 RAUC_SLOT_rootfs[file] = "${TRUSTBOX_ROOT_IMAGE}-${MACHINE}.squashfs-zst.verity"
 RAUC_SLOT_rootfs[rename] = "rootfs.img"
 RAUC_SLOT_kernel = "trustbox-fit-image"
+RAUC_SLOT_kernel[type] = "file"
 RAUC_SLOT_kernel[file] = "fitImage"
 RAUC_SLOT_kernel[rename] = "kernel.img"
 
