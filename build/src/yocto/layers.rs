@@ -66,9 +66,9 @@ impl Layers {
         );
         writeln!(text, "header:\n  version: {KAS_FORMAT}")?;
         if only_bsp {
-            text.push_str("  includes:\n    - repo: trustbox\n      file: yocto/kas/common.yml\n");
+            text.push_str("  includes:\n    - yocto/kas/common.yml\n");
         } else {
-            text.push_str("  includes:\n    - repo: trustbox\n      file: yocto/kas/settings.yml\n");
+            text.push_str("  includes:\n    - yocto/kas/settings.yml\n");
         }
         text.push_str("\nrepos:\n");
         for repository in self.repositories.iter().filter(|repository| repository.only_bsp == only_bsp) {

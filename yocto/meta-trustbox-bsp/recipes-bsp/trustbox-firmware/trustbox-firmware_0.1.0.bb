@@ -22,7 +22,7 @@ B = "${WORKDIR}/build"
 do_compile() {
     for medium in ${TRUSTBOX_MEDIA}; do
         TRUSTBOX_ROOT=${STAGING_DATADIR_NATIVE}/trustbox trustbox-build yocto images \
-            --platform ${TRUSTBOX_BOARD} --medium $medium --tfa ${RECIPE_SYSROOT}/firmware/$medium \
+            --platform ${TRUSTBOX_BOARD} --medium $medium --tfa ${RECIPE_SYSROOT}/firmware/trusted-firmware-a/$medium \
             --optee ${RECIPE_SYSROOT}${nonarch_base_libdir}/firmware \
             --u-boot ${RECIPE_SYSROOT}/boot/u-boot.bin --out ${B}/images
     done

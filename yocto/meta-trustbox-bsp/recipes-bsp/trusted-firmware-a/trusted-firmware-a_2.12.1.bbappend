@@ -22,3 +22,6 @@ do_install:ls1028a() {
         done
     done
 }
+
+FILES:${PN}:append:ls1028a = " ${FIRMWARE_DIR}/*/*.bin"
+FILES:${PN}-dbg:append:ls1028a = " ${FIRMWARE_DIR}/*/*.elf"
