@@ -12,6 +12,7 @@ ROOTFS_POSTPROCESS_COMMAND += "trustbox_no_login;"
 trustbox_no_login() {
     rm -f ${IMAGE_ROOTFS}${systemd_system_unitdir}/*/serial-getty@*.service \
         ${IMAGE_ROOTFS}${sysconfdir}/systemd/system/getty.target.wants/*
+    install -d ${IMAGE_ROOTFS}${sysconfdir}/systemd/system
     for unit in getty@.service serial-getty@.service console-getty.service emergency.service rescue.service debug-shell.service; do
         ln -sfn /dev/null ${IMAGE_ROOTFS}${sysconfdir}/systemd/system/$unit
     done
