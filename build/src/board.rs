@@ -3,7 +3,7 @@
 //! A `-dev` board inherits another and says so in two lines. What it weakens, the inherited board lists as `dev-…`.
 
 mod draw;
-mod inherit;
+pub(crate) mod inherit;
 pub(crate) mod layout;
 pub(crate) mod platform;
 pub(crate) mod soc;

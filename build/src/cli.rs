@@ -10,7 +10,7 @@ use crate::device::TimedOut;
 use crate::usage::Usage;
 use crate::{
     bench, board, campaign, demo, doctor, firmware, fuzz, inspect, lock_update, new, pack, qemu_command, run,
-    suite, ta, ui, unpack, verify,
+    suite, ta, ui, unpack, verify, yocto,
 };
 
 /// Exit status of a command that took too long, as coreutils' timeout has it.
@@ -62,6 +62,8 @@ enum Task {
     Bench(bench::Args),
     /// The pinned Debian packages
     Lock(lock_update::Args),
+    /// The Yocto layers: generated files, checks
+    Yocto(yocto::Args),
     /// Removes everything that was built and downloaded; development keys stay
     Clean,
     /// Completions for a shell
@@ -106,6 +108,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Campaign(args) => return campaign::run(&args),
         Task::Bench(args) => return bench::run(&args),
         Task::Lock(args) => lock_update::run(&args)?,
+        Task::Yocto(args) => return yocto::run(&args),
         Task::Clean => clean()?,
         Task::Completions { shell } => {
             let mut script = Vec::new();

@@ -3,11 +3,11 @@
 //! What is common to the emulated device and to boards is here, and the emulated device; boards are in `firmware/`. Build trees of OP-TEE and TF-A stay warm, so that a changed TA costs a link and not a compilation.
 
 pub(crate) mod boards;
-mod facts;
+pub(crate) mod facts;
 mod hardening;
-mod images;
+pub(crate) mod images;
 mod manifest;
-mod parts;
+pub(crate) mod parts;
 
 use std::fs;
 use std::io::ErrorKind;
@@ -213,9 +213,9 @@ impl Builder {
 }
 
 /// OP-TEE would report the commit that this repository is at as its own.
-const NO_HISTORY: (&str, &str) = ("CFG_OS_REV_REPORTS_GIT_SHA1", "n");
+pub(crate) const NO_HISTORY: (&str, &str) = ("CFG_OS_REV_REPORTS_GIT_SHA1", "n");
 /// Sections of their own also for libutee, so that a TA links only what it uses of it: 20 KiB of the TrustBox TA.
-const OPTIMIZATION: &str = "-O$(CFG_CC_OPT_LEVEL) -ffunction-sections -fdata-sections";
+pub(crate) const OPTIMIZATION: &str = "-O$(CFG_CC_OPT_LEVEL) -ffunction-sections -fdata-sections";
 
 fn copy_images(work: &Path, out: &Path) -> Result<()> {
     let mut names = OPTEE_IMAGES.iter().chain(&["tee.elf"]);

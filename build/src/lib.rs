@@ -46,6 +46,7 @@ mod ui;
 mod unpack;
 mod usage;
 mod verify;
+mod yocto;
 
 pub use builder::{Builder, Repo};
 pub use device::{BootOptions, Device, Output};

@@ -20,7 +20,7 @@ use crate::ui;
 /// The package of the TrustBox TA.
 pub(crate) const TRUSTBOX_TA: &str = "trustbox-ta";
 /// Limit of the stripped TrustBox TA: it is resident in secure memory and part of the signed firmware.
-const MAX_TA_SIZE: u64 = 160 * 1024;
+pub(crate) const MAX_TA_SIZE: u64 = 160 * 1024;
 /// Version in the signed header of an example enclave that names none.
 const DEFAULT_VERSION: u32 = 1;
 

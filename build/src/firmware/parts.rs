@@ -14,7 +14,7 @@ use crate::sources::Source;
 use crate::tool::Tool;
 
 /// Warnings about the kernel's own files, which are not ours to change.
-const QUIET_DTC: [&str; 7] = [
+pub(crate) const QUIET_DTC: [&str; 7] = [
     "-Wno-interrupt_provider",
     "-Wno-unique_unit_address",
     "-Wno-unit_address_vs_reg",

@@ -15,6 +15,7 @@ mod packages;
 mod remote;
 mod signing;
 mod tap;
+mod yocto;
 
 use std::process::ExitCode;
 
@@ -87,7 +88,7 @@ impl Case {
 type Check = fn(&Builder, &Args) -> Result<Vec<Case>>;
 
 /// Checks in the order in which they run: the quick ones first. The flag says which belong to `--fast`.
-const CHECKS: [(&str, bool, Check); 16] = [
+const CHECKS: [(&str, bool, Check); 17] = [
     ("checks", true, |_, _| Ok(invariants::check())),
     ("format", true, |builder, _| checks::format(builder)),
     ("lints", true, |builder, _| checks::lints(builder)),
@@ -98,6 +99,7 @@ const CHECKS: [(&str, bool, Check); 16] = [
     ("signing", false, |builder, _| signing::run(builder)),
     ("packages", false, |builder, _| packages::run(builder)),
     ("keys", false, |builder, _| keys::run(builder)),
+    ("yocto", false, |builder, _| yocto::run(builder)),
     ("firmware", false, |builder, _| firmware::run(builder)),
     ("device", false, |builder, args| on_device::suite(builder, &selected(args), args.level)),
     ("examples", false, |builder, _| examples::run(builder)),

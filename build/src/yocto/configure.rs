@@ -1,0 +1,133 @@
+//! A build folder for bitbake: which layers, which machine, who runs it. Nothing is fetched in it.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::builder::Repo;
+use crate::tool::Tool;
+use crate::yocto::layers::Layers;
+use crate::yocto::outcome::Step;
+
+/// A machine of the layers.
+#[derive(Clone, Copy)]
+pub(crate) struct Machine {
+    pub(crate) name: &'static str,
+    /// Whether it is in meta-trustbox-bsp.
+    pub(crate) bsp: bool,
+}
+
+impl Machine {
+    /// Our layers that it needs; the last is the one it is described in.
+    fn ours(self) -> &'static [&'static str] {
+        if self.bsp { &["meta-trustbox", "meta-trustbox-bsp"] } else { &["meta-trustbox"] }
+    }
+}
+
+/// A configured folder.
+pub(crate) struct BuildFolder {
+    path: PathBuf,
+    layers: PathBuf,
+    others: Vec<PathBuf>,
+    ours: Vec<PathBuf>,
+    machine: Machine,
+    /// Who runs bitbake, if that is somebody else.
+    user: Option<String>,
+}
+
+impl BuildFolder {
+    /// Writes the configuration of a machine below `target/yocto/check`.
+    pub(crate) fn make(
+        repo: &Repo,
+        pinned: &Layers,
+        layers: &Path,
+        machine: &Machine,
+        user: &str,
+    ) -> Result<Self> {
+        let path = repo.root().join("target/yocto/check").join(machine.name);
+        fs::create_dir_all(path.join("conf")).with_context(|| format!("cannot make {}", path.display()))?;
+        let root = Tool::new("id").arg("-u").output()?.trim() == "0";
+        let folder = Self {
+            path,
+            layers: layers.to_path_buf(),
+            others: pinned.needed(machine.bsp).flat_map(|one| one.folders(layers)).collect(),
+            ours: machine.ours().iter().map(|name| repo.root().join("yocto").join(name)).collect(),
+            machine: *machine,
+            user: root.then(|| user.to_owned()),
+        };
+        folder.configure(&folder.path, "trustbox", folder.others.iter().chain(&folder.ours))?;
+        Ok(folder)
+    }
+
+    fn configure<'a>(
+        &self,
+        path: &Path,
+        distro: &str,
+        layers: impl Iterator<Item = &'a PathBuf>,
+    ) -> Result<()> {
+        fs::create_dir_all(path.join("conf")).with_context(|| format!("cannot make {}", path.display()))?;
+        let mut list = String::from("BBPATH = \"${TOPDIR}\"\nBBFILES ?= \"\"\nBBLAYERS = \"\\\n");
+        for layer in layers {
+            writeln!(list, "    {} \\", layer.display())?;
+        }
+        list.push_str("\"\n");
+        let local = format!(
+            "MACHINE = \"{}\"\nDISTRO = \"{distro}\"\nBB_NO_NETWORK = \"1\"\nCONNECTIVITY_CHECK_URIS = \"\"\n",
+            self.machine.name
+        );
+        fs::write(path.join("conf/bblayers.conf"), list)?;
+        fs::write(path.join("conf/local.conf"), local)?;
+        self.give(path)
+    }
+
+    /// The folder belongs to whoever runs bitbake.
+    fn give(&self, path: &Path) -> Result<()> {
+        let Some(user) = &self.user else { return Ok(()) };
+        let help = "--user names somebody who may not be root and who may read the layers";
+        Tool::new("chown").args(["-R", user]).arg(path).help(help).output().map(drop)
+    }
+
+    /// A program of bitbake or of openembedded-core, with an environment of its own.
+    pub(crate) fn tool(&self, program: &str) -> Tool {
+        self.tool_in(&self.path, program)
+    }
+
+    fn tool_in(&self, path: &Path, program: &str) -> Tool {
+        let tool = match &self.user {
+            Some(user) => Tool::new("runuser").args(["-u", user, "--", "env", "-i"]),
+            None => Tool::new("env").arg("-i"),
+        };
+        let (scripts, bitbake) =
+            (self.layers.join("openembedded-core/scripts"), self.layers.join("bitbake/bin"));
+        let search = format!("{}:{}:/usr/sbin:/usr/bin:/sbin:/bin", scripts.display(), bitbake.display());
+        let tool = ["HOME", "BBPATH", "BUILDDIR"].iter().fold(tool, |tool, name| tool.assign(name, path));
+        let tool = tool.assign("PATH", search).assign("LANG", "en_US.UTF-8").assign("LC_ALL", "en_US.UTF-8");
+        tool.arg(program).dir(path).help("the log has what bitbake says")
+    }
+
+    /// yocto-check-layer on the layer that the machine is described in, from a folder without it.
+    pub(crate) fn check_layer(&self) -> Tool {
+        let path = self.path.join("layer");
+        let machines = self.others.iter().filter(|layer| self.first(layer));
+        // What cannot be written here shows when it is run
+        let _ = self.configure(&path, "nodistro", machines);
+        let Some((tested, needed)) = self.ours.split_last() else { return self.tool("false") };
+        let tool = self.tool_in(&path, "yocto-check-layer").args(["--no-auto", "--no-auto-dependency"]);
+        let tool =
+            tool.args(["--machines", self.machine.name, "--dependency"]).args(&self.others).args(needed);
+        tool.arg("--").arg(tested)
+    }
+
+    /// Layers that must be there before: openembedded-core, and whatever the machine is in if it is not ours.
+    fn first(&self, layer: &Path) -> bool {
+        let core = layer.ends_with("openembedded-core/meta");
+        core || layer.starts_with(self.layers.join("meta-arm")) || layer.ends_with("meta-freescale")
+    }
+
+    /// The log of a step.
+    pub(crate) fn log(&self, step: Step) -> PathBuf {
+        self.path.with_extension(format!("{}.log", step.name()))
+    }
+}

@@ -1,0 +1,35 @@
+SUMMARY = "U-Boot as the builder makes it"
+DESCRIPTION = "The pinned source with our patches and the board's options, for boards with an LS1028A"
+HOMEPAGE = "https://www.denx.de/wiki/U-Boot"
+LICENSE = "GPL-2.0-or-later"
+LIC_FILES_CHKSUM = "file://Licenses/README;md5=2ca5f2c35c8cc335f0a19756634782f1"
+
+require recipes-bsp/u-boot/u-boot-common.inc
+require recipes-bsp/u-boot/u-boot.inc
+require u-boot-source.inc
+inherit trustbox_debian_source
+
+# Only where a distribution asks for it
+DEFAULT_PREFERENCE = "-1"
+
+COMPATIBLE_MACHINE = "^ls1028a$"
+DEPENDS += "bc-native dtc-native gnutls-native trustbox-devicetree util-linux-libuuid-native"
+
+FILESEXTRAPATHS:prepend := "${TRUSTBOX_BOARD_FILES}:"
+SRC_URI:append = " file://u-boot.cfg"
+UBOOT_LOCALVERSION = ""
+
+# The board's own device tree, with no other in the image
+UBOOT_MAKE_OPTS = "EXT_DTB=${RECIPE_SYSROOT}/boot/trustbox/u-boot.dtb"
+
+# What was asked for must still be there after Kconfig has resolved dependencies
+check_options() {
+    grep -v -e '^$' ${UNPACKDIR}/u-boot.cfg | while read -r line; do
+        case "$line" in
+        "# CONFIG_"*" is not set") name=${line#\# }; name=${name%% *}
+            ! grep -q "^$name=" ${B}/.config || bbfatal "U-Boot's configuration does not take: $line" ;;
+        CONFIG_*) grep -qxF "$line" ${B}/.config || bbfatal "U-Boot's configuration does not take: $line" ;;
+        esac
+    done
+}
+do_configure[postfuncs] += "check_options"

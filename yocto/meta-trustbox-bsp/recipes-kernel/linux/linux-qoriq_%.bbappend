@@ -1,0 +1,6 @@
+# Hardening, and what a verified, TEE-backed image needs of a kernel: built in, since modules come from the root it verifies.
+# The kernel is the chip maker's; the device tree comes from trustbox-devicetree
+
+FILESEXTRAPATHS:prepend:trustbox := "${TRUSTBOX_KERNEL_FILES}:"
+SRC_URI:append:trustbox = " file://trustbox.cfg file://trustbox-hardening.cfg"
+EXTRA_KBUILD_DEFCONFIG:append:trustbox = " ${UNPACKDIR}/trustbox.cfg ${UNPACKDIR}/trustbox-hardening.cfg"

@@ -1,0 +1,2 @@
+# What recipes of TrustBox share.
+BBIMPORTS = ["keys", "machines"]

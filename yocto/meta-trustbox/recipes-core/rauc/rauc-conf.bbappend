@@ -1,0 +1,17 @@
+# Update slots of a TrustBox device, and the certificate that bundles must be signed under
+
+FILESEXTRAPATHS:prepend:trustbox := "${THISDIR}/files:"
+TRUSTBOX_KEYS_NEEDED:trustbox = "RAUC_KEYRING_FILE:certificate"
+RAUC_KEYRING_URI:trustbox = ""
+PACKAGE_ARCH:trustbox = "${MACHINE_ARCH}"
+
+python do_fetch:prepend:trustbox() {
+    import trustbox.keys
+    trustbox.keys.check(d)
+}
+
+do_install:trustbox() {
+    install -d ${D}${nonarch_libdir}/rauc
+    sed -e 's,@COMPATIBLE@,trustbox-${TRUSTBOX_BOARD},' ${UNPACKDIR}/system.conf > ${D}${nonarch_libdir}/rauc/system.conf
+    install -m 0644 ${RAUC_KEYRING_FILE} ${D}${nonarch_libdir}/rauc/keyring.pem
+}

@@ -1,0 +1,25 @@
+SUMMARY = "What a TrustBox device has, and what a development device has besides"
+DESCRIPTION = "The production image installs the first package only, the development image both"
+HOMEPAGE = "https://op-tee.org"
+
+PACKAGE_ARCH = "${MACHINE_ARCH}"
+inherit packagegroup features_check
+REQUIRED_DISTRO_FEATURES = "trustbox"
+
+PACKAGES = "${PN} ${PN}-dev-tools"
+
+RDEPENDS:${PN} = "\
+    nftables \
+    optee-client \
+    rauc \
+    trustbox-cli \
+    trustbox-nftables \
+    trustbox-storage \
+    trustbox-users \
+"
+
+# NOT-TRUSTED: tests and a login
+RDEPENDS:${PN}-dev-tools = "\
+    openssh-sshd \
+    optee-test \
+"

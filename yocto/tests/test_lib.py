@@ -1,0 +1,96 @@
+"""Tests of what the layer's recipes share, without bitbake: which keys and machines are refused, and in which words."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../meta-trustbox/lib"))
+from trustbox import keys, machines  # noqa: E402
+
+
+def openssl(*words):
+    return subprocess.run(("openssl",) + words, check=True, capture_output=True).stdout
+
+
+class Keys(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.rsa = cls.make("rsa.pem", "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048")
+        cls.rsa3072 = cls.make("rsa3072.pem", "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:3072")
+        cls.old_form = cls.make("old.pem", "rsa", "-traditional", "-in", cls.rsa3072)
+        cls.rsa_public = cls.make("rsa.pub.pem", "pkey", "-pubout", "-in", cls.rsa)
+        cls.ec = cls.make("ec.pem", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")
+        cls.ec_public = cls.make("ec.pub.pem", "pkey", "-pubout", "-in", cls.ec)
+        cls.certificate = cls.make("cert.pem", "req", "-x509", "-key", cls.ec, "-subj", "/CN=test")
+        cls.digest = cls.write("key.sha256", b"ab" * 32 + b"\n")
+        cls.damaged = cls.write("damaged.pem", b"-----BEGIN PUBLIC KEY-----\nA\n-----END PUBLIC KEY-----\n")
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.folder.cleanup()
+
+    @classmethod
+    def write(cls, name, content):
+        path = os.path.join(cls.folder.name, name)
+        with open(path, "wb") as file:
+            file.write(content)
+        return path
+
+    @classmethod
+    def make(cls, name, *words):
+        return cls.write(name, openssl(*words))
+
+    def test_right_keys_are_taken(self):
+        for kind, path in (("rsa-private", self.rsa), ("rsa3072-private", self.rsa3072),
+                           ("rsa3072-private", self.old_form), ("rsa-public", self.rsa_public),
+                           ("ec-private", self.ec), ("ec-any", self.ec), ("ec-any", self.ec_public),
+                           ("certificate", self.certificate), ("sha256", self.digest), ("file", self.ec)):
+            self.assertIsNone(keys.problem("KEY", path, kind), (kind, path))
+
+    def test_every_other_kind_is_refused_with_both_named(self):
+        files = {"rsa": self.rsa, "rsa_public": self.rsa_public, "ec": self.ec, "ec_public": self.ec_public,
+                 "certificate": self.certificate, "digest": self.digest, "damaged": self.damaged}
+        right = {"rsa-private": {"rsa"}, "rsa3072-private": set(), "rsa-public": {"rsa_public"}, "ec-private": {"ec"},
+                 "ec-any": {"ec", "ec_public"}, "certificate": {"certificate"}, "sha256": {"digest"}}
+        for kind, taken in right.items():
+            for name, path in files.items():
+                found = keys.problem("KEY", path, kind)
+                if name in taken:
+                    self.assertIsNone(found)
+                else:
+                    self.assertRegex(found, "^KEY is /.*, which is .*: set it to the path of .*")
+
+    def test_size_is_said(self):
+        self.assertIn("a private RSA key of 2048 bits", keys.problem("KEY", self.rsa, "rsa3072-private"))
+        with open(self.old_form, "rb") as file:
+            self.assertEqual(keys.describe(file.read())[3], 3072)
+
+    def test_missing_keys_are_said_to_be_missing(self):
+        self.assertTrue(keys.problem("KEY", None, "rsa-private").startswith("KEY is not set: "))
+        self.assertIn("which is no file", keys.problem("KEY", "/nowhere/key", "rsa-private"))
+
+    def test_tokens_are_for_private_keys(self):
+        self.assertIsNone(keys.problem("KEY", "pkcs11:token=a", "rsa3072-private"))
+        self.assertIn("is in a token", keys.problem("KEY", "pkcs11:token=a", "rsa-public"))
+
+    def test_no_content_is_in_a_message(self):
+        with open(self.rsa) as file:
+            secret = file.read().splitlines()[3]
+        self.assertNotIn(secret, keys.problem("KEY", self.rsa, "certificate"))
+
+
+class Machines(unittest.TestCase):
+    def test_known_machines_are_taken(self):
+        self.assertIsNone(machines.problem("ls1028ardb", "ls1028a-rdb", True, ["core", "trustbox"]))
+
+    def test_others_are_told_what_to_set(self):
+        self.assertIn("set MACHINE to one of", machines.problem("qemux86-64", None, False, ["core"]))
+        self.assertIn("add yocto/meta-trustbox-bsp", machines.problem("trustbox-edge-201", None, False, ["core"]))
+        self.assertIn("set it to the name of a folder", machines.problem("mine", "mine", False, ["trustbox-bsp"]))
+
+
+if __name__ == "__main__":
+    unittest.main()
