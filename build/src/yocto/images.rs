@@ -65,3 +65,16 @@ fn medium<'a>(name: &str, known: impl Iterator<Item = &'a MediumKind> + Clone) -
     let names: Vec<_> = known.map(|kind| kind.name()).collect();
     bail!("the board has no medium {name}\nhelp: media are {}", names.join(", "))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn media_are_those_of_the_board() {
+        let board = [MediumKind::Sd, MediumKind::Emmc];
+        assert_eq!(medium("emmc", board.iter()).unwrap(), MediumKind::Emmc);
+        let error = medium("nor", board.iter()).unwrap_err().to_string();
+        assert_eq!(error, "the board has no medium nor\nhelp: media are sd, emmc");
+    }
+}
