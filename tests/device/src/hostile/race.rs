@@ -1,5 +1,6 @@
 //! Many threads at once: each answer is a number, and the device is as before.
 
+use std::fs;
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
@@ -148,6 +149,17 @@ pub(crate) fn within<T: Send + 'static>(
     let (sender, receiver) = channel();
     thread::spawn(move || sender.send(work()));
     let answer = receiver.recv_timeout(limit);
-    check!(answer.is_ok(), "{what} had not ended after {limit:?}");
+    check!(answer.is_ok(), "{what} had not ended after {limit:?}{}", waiting("/proc/self/task"));
     Ok(answer?)
+}
+
+/// Where in the kernel the threads in a folder of /proc wait, as far as it says.
+pub(crate) fn waiting(folder: &str) -> String {
+    let threads = fs::read_dir(folder).into_iter().flatten().flatten();
+    let stack = |thread: fs::DirEntry| {
+        let stack = fs::read_to_string(thread.path().join("stack")).ok()?;
+        let calls: Vec<_> = stack.lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
+        Some(format!("; thread {} waits in {}", thread.file_name().display(), calls.join(" < ")))
+    };
+    threads.filter_map(stack).collect()
 }

@@ -1,7 +1,7 @@
 //! Root kills tee-supplicant in the middle of a call and starts it again: the call ends, done or refused as a whole.
 
 use std::fs;
-use std::process::{Command as Process, Stdio};
+use std::process::Command as Process;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use trustbox_api::message::OpenRequest;
 use crate::case::Stop;
 use crate::context::{Context, encode, install, send};
 use crate::hostile::healthy;
-use crate::hostile::race::within;
+use crate::hostile::race::{self, within};
 use crate::random::Random;
 use crate::steps::{View, view};
 use crate::target::{Code, Connector};
@@ -20,10 +20,12 @@ use crate::{check, check_eq};
 
 const NAME: &str = "tee-supplicant";
 /// How long a call may take from the kill on.
-const LIMIT: Duration = Duration::from_secs(90);
+const LIMIT: Duration = Duration::from_secs(40);
 /// How long it may take to start again.
 const RESTART: Duration = Duration::from_secs(30);
 const RECORD: u32 = 1;
+/// What it says when it starts.
+const MESSAGES: &str = "/tmp/tee-supplicant.log";
 
 /// Kills it while a reading is sealed, or while the meter is installed again.
 pub fn kill(context: &mut Context<'_>, random: &mut Random) -> Result<(), Stop> {
@@ -91,12 +93,17 @@ fn restart((number, words): &(u32, Vec<String>), pause: Duration) -> std::io::Re
     let end = Instant::now() + RESTART;
     loop {
         let mut start = Process::new(&words[0]);
-        let status = start.args(&words[1..]).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
+        // A file: a pipe would stay open in what goes on in the background.
+        let messages = fs::File::create(MESSAGES)?;
+        let status = start.args(&words[1..]).stdout(messages.try_clone()?).stderr(messages).status()?;
         if status.success() && running().is_some_and(|(now, _)| now != *number) {
             return Ok(());
         }
         if Instant::now() > end {
-            return Err(std::io::Error::other(format!("{NAME} ended with {status}")));
+            let messages = fs::read_to_string(MESSAGES)?;
+            let waits = race::waiting(&format!("/proc/{number}/task"));
+            let message = format!("{NAME} ended with {status}: {}; the old one{waits}", messages.trim());
+            return Err(std::io::Error::other(message));
         }
         thread::sleep(Duration::from_millis(50));
     }
