@@ -44,6 +44,7 @@ fn trials() -> Vec<Trial> {
         trial("postgresql_does_what_sqlite_does", || block_on(postgresql_does_what_sqlite_does())),
         trial("a_database_that_goes_and_comes_back", || block_on(a_database_that_goes_and_comes_back())),
         trial("instances_share_a_log_and_lose_none_when_one_is_killed", || block_on(instances_share_a_log())),
+        trial("a_disk_that_is_full", || block_on(a_disk_that_is_full())),
         trial("a_backup_moves_from_sqlite_to_postgresql", || block_on(a_backup_moves())),
         trial("the_token_wraps_and_never_shows", || block_on(the_token_wraps_and_never_shows())),
         trial("a_token_that_cannot_wrap_says_so", || block_on(a_token_that_cannot_wrap_says_so())),
@@ -174,6 +175,41 @@ async fn ask_until_it_ends(url: &str, folder: &Path, device: &support::Device) -
         tokio::time::sleep(Duration::from_millis(40)).await;
     }
     answered
+}
+
+/// SQLite, until no file may grow any more: what was answered is in the log, and what was not has left nothing.
+async fn a_disk_that_is_full() {
+    let world = World::with(
+        "sqlite:keys.db",
+        "kind = \"sealed\"\nkey = \"store.key\"\n[limits]\nburst = 10000\n",
+        "",
+    );
+    let mut small = Instance::with_small_disk(&world, 1024);
+    let (url, folder) = (small.url().await, world.path("tls/factory-line-1"));
+    let mut factory = connect(&url, &folder).await;
+    let (mut enrolled, mut refused) = (0, 0);
+    for number in 0..200_u8 {
+        let device = support::Device { id: trustbox_api::Bytes([number; 32]), ..support::Device::new(0) };
+        let answer = factory.send("PUT", &device.path(), &device.entry("edge")).await;
+        match answer.status {
+            200 => enrolled += 1,
+            503 => refused += 1,
+            status => panic!("{status}: {}", String::from_utf8_lossy(&answer.body)),
+        }
+        if refused == 3 {
+            break;
+        }
+    }
+    assert!(enrolled > 3 && refused == 3, "{enrolled} enrolled, {refused} refused");
+    small.child.kill().unwrap();
+    small.child.wait().unwrap();
+    let live = world.start().await;
+    let mut admin = live.client("admin-alice").await;
+    let (_, records) = admin.audit().await;
+    assert_eq!(records.iter().filter(|record| record["action"] == "enrol-device").count(), enrolled);
+    let listed = admin.ok("GET", "/v1/devices", &Value::Null).await;
+    assert_eq!(listed["devices"].as_array().unwrap().len(), enrolled);
+    live.running.stop().await;
 }
 
 async fn a_backup_moves() {

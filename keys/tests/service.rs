@@ -104,6 +104,7 @@ async fn every_rule_refuses_by_its_name_and_is_written_down() {
         let token = BASE64_STANDARD.encode(device.token(&[0; 32]));
         let asked = json!({"device_id": device.id.to_string(), "key": "meter", "token": token});
         let explained = admin.ok("POST", "/v1/explain", &asked).await;
+        assert_eq!((&explained["allowed"], &explained["denied_by"]), (&false.into(), &rule.into()));
         let rules = explained["rules"].as_array().unwrap();
         assert!(
             rules.iter().any(|found| found["rule"] == rule && found["verdict"] == "denied"),

@@ -61,7 +61,7 @@ async fn answer(
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let service = &endpoint.service;
-    if endpoint.limiter.check_key(&peer.ip()).is_err() {
+    if !super::routes::admitted(&endpoint.limiter, &peer.ip()) {
         return service.refuse_unrecorded(
             Refusal::new(Reason::RateLimit, "too many requests of this address").after(60),
         );

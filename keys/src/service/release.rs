@@ -252,7 +252,8 @@ impl Case<'_> {
         let believed = self.believe(token);
         match believed {
             Ok(claims) => {
-                rules.push(self.challenge(&claims));
+                // Somebody who only asks may come with an old token.
+                rules.extend(self.device_key.map(|_| self.challenge(&claims)));
                 rules.push(self.device_key(&claims));
                 rules.extend(policy(&Facts { claims: Some(&claims), ..facts }));
             }

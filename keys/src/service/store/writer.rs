@@ -187,19 +187,21 @@ pub(super) fn head(row: &AnyRow) -> Answer<Head> {
 async fn write(pool: AnyPool, instance: String, mut works: mpsc::Receiver<Work>) {
     let mut batch = Vec::new();
     while works.recv_many(&mut batch, MAX_BATCH).await > 0 {
-        let result = commit(&pool, &instance, &batch).await;
-        let alone = result.is_err() && batch.len() > 1;
-        match result {
-            Ok(done) => batch.drain(..).zip(done).for_each(|(work, done)| drop(work.answer.send(done))),
-            // One of them may be to blame: the others must not suffer.
-            Err(_) if alone => {
-                for work in batch.drain(..) {
-                    let result = commit(&pool, &instance, std::slice::from_ref(&work)).await;
-                    let done = result.and_then(|mut done| done.pop().unwrap_or_else(|| Err(lost())));
-                    let _ = work.answer.send(done);
-                }
+        let refused = match transact(&pool, &instance, &batch).await {
+            Ok(done) => {
+                batch.drain(..).zip(done).for_each(|(work, done)| drop(work.answer.send(done)));
+                continue;
             }
-            Err(refusal) => batch.drain(..).for_each(|work| drop(work.answer.send(Err(refusal.clone())))),
+            Err(refused) => refused,
+        };
+        // One of them may be to blame: the others must not suffer. Without a database all do.
+        let alone = batch.len() > 1 && refused.reason == Reason::Database && pool.acquire().await.is_ok();
+        for work in batch.drain(..) {
+            let done = match alone {
+                true => transact(&pool, &instance, std::slice::from_ref(&work)).await,
+                false => Err(refused.clone()),
+            };
+            let _ = work.answer.send(done.and_then(|mut done| done.pop().unwrap_or_else(|| Err(lost()))));
         }
     }
 }
@@ -208,7 +210,7 @@ fn lost() -> Refusal {
     Refusal::new(Reason::Internal, "a work without an answer")
 }
 
-async fn commit(pool: &AnyPool, instance: &str, works: &[Work]) -> Answer<Vec<Answer<Done>>> {
+async fn transact(pool: &AnyPool, instance: &str, works: &[Work]) -> Answer<Vec<Answer<Done>>> {
     let mut transaction = pool.begin().await?;
     let lock = "UPDATE audit_head SET id = 1 WHERE id = 1 RETURNING sequence, hash, time";
     let row = sqlx::query(lock).fetch_one(&mut *transaction).await?;
