@@ -30,7 +30,7 @@ use trustbox_pkcs11::Padding;
 use super::Service;
 use super::config::Compatibility;
 use super::problem::{Answer, Reason, Refusal};
-use super::store::writer::Event;
+use super::store::change::Event;
 use crate::issue;
 use crate::policy::Policy;
 use crate::protocol::{CompatibilityRequest, MAX_BODY};

@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 
 use super::identity::{Client, Role};
 use super::problem::{Answer, Reason, Refusal};
-use super::store::writer::Event;
+use super::store::change::Event;
 use super::{Service, keys, registry, release, revocation};
 use crate::protocol::MAX_BODY;
 
