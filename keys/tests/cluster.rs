@@ -48,6 +48,7 @@ fn trials() -> Vec<Trial> {
         trial("a_backup_moves_from_sqlite_to_postgresql", || block_on(a_backup_moves())),
         trial("the_token_wraps_and_never_shows", || block_on(the_token_wraps_and_never_shows())),
         trial("a_token_that_cannot_wrap_says_so", || block_on(a_token_that_cannot_wrap_says_so())),
+        trial("a_releaser_in_a_token_signs", || block_on(a_releaser_in_a_token_signs())),
         trial("a_lost_token_shows", || block_on(a_lost_token_shows())),
         trial("a_ceremony_in_a_token", a_ceremony_in_a_token),
     ]
@@ -302,6 +303,23 @@ async fn a_token_that_cannot_wrap_says_so() {
         records.iter().any(|record| record["outcome"] == "failed"
             && record["reason"].as_str().unwrap().starts_with("mechanism"))
     );
+    live.running.stop().await;
+}
+
+async fn a_releaser_in_a_token_signs() {
+    let place: trustbox_pkcs11::Uri = uri("night-releaser").parse().unwrap();
+    let session = trustbox_pkcs11::KeySession::open(&place).unwrap();
+    let public = session.generate_p256(&place, "night-releaser").unwrap();
+    let world = World::new();
+    let config = fs::read_to_string(world.path("service.toml")).unwrap();
+    let config = config.replace("dev/releaser.key.pem", &uri("night-releaser"));
+    fs::write(world.path("service.toml"), config).unwrap();
+    let live = world.start().await;
+    let (_, mut factory, device) = ready(&live).await;
+    let answer = release(&mut factory, &device, "meter", 1).await;
+    let bundle = BASE64_STANDARD.decode(answer["bundle"].as_str().unwrap()).unwrap();
+    let envelope: trustbox_api::statement::Envelope = trustbox_api::wire::decode(&bundle).unwrap();
+    assert!(envelope.signer == public && trustbox_package::verify::statement(&envelope));
     live.running.stop().await;
 }
 
