@@ -44,9 +44,11 @@ fn trials() -> Vec<Trial> {
         trial("postgresql_does_what_sqlite_does", || block_on(postgresql_does_what_sqlite_does())),
         trial("a_database_that_goes_and_comes_back", || block_on(a_database_that_goes_and_comes_back())),
         trial("instances_share_a_log_and_lose_none_when_one_is_killed", || block_on(instances_share_a_log())),
+        trial("a_disk_that_is_full", || block_on(a_disk_that_is_full())),
         trial("a_backup_moves_from_sqlite_to_postgresql", || block_on(a_backup_moves())),
         trial("the_token_wraps_and_never_shows", || block_on(the_token_wraps_and_never_shows())),
         trial("a_token_that_cannot_wrap_says_so", || block_on(a_token_that_cannot_wrap_says_so())),
+        trial("a_releaser_in_a_token_signs", || block_on(a_releaser_in_a_token_signs())),
         trial("a_lost_token_shows", || block_on(a_lost_token_shows())),
         trial("a_ceremony_in_a_token", a_ceremony_in_a_token),
     ]
@@ -176,6 +178,43 @@ async fn ask_until_it_ends(url: &str, folder: &Path, device: &support::Device) -
     answered
 }
 
+/// SQLite, until no file may grow any more: what was answered is in the log, and what was not has left nothing.
+async fn a_disk_that_is_full() {
+    let world = World::with(
+        "sqlite:keys.db",
+        "kind = \"sealed\"\nkey = \"store.key\"\n[limits]\nburst = 10000\n",
+        "",
+    );
+    let mut small = Instance::with_small_disk(&world, 1024);
+    let (url, folder) = (small.url().await, world.path("tls/factory-line-1"));
+    let mut factory = connect(&url, &folder).await;
+    let (mut enrolled, mut refused) = (0, 0);
+    for number in 0..200_u8 {
+        let device = support::Device { id: trustbox_api::Bytes([number; 32]), ..support::Device::new(0) };
+        let answer = factory.send("PUT", &device.path(), &device.entry("edge")).await;
+        match answer.status {
+            200 => enrolled += 1,
+            503 => refused += 1,
+            status => panic!("{status}: {}", String::from_utf8_lossy(&answer.body)),
+        }
+        if refused == 3 {
+            break;
+        }
+    }
+    assert!(enrolled > 3 && refused == 3, "{enrolled} enrolled, {refused} refused");
+    small.child.kill().unwrap();
+    small.child.wait().unwrap();
+    let live = world.start().await;
+    let mut admin = live.client("admin-alice").await;
+    let (_, records) = admin.audit().await;
+    // A refusal is smaller than what was refused, and may still have been written down.
+    let allowed = |record: &&Value| record["action"] == "enrol-device" && record["outcome"] == "allowed";
+    assert_eq!(records.iter().filter(allowed).count(), enrolled);
+    let listed = admin.ok("GET", "/v1/devices", &Value::Null).await;
+    assert_eq!(listed["devices"].as_array().unwrap().len(), enrolled);
+    live.running.stop().await;
+}
+
 async fn a_backup_moves() {
     let world = World::new();
     let live = world.start().await;
@@ -264,6 +303,23 @@ async fn a_token_that_cannot_wrap_says_so() {
         records.iter().any(|record| record["outcome"] == "failed"
             && record["reason"].as_str().unwrap().starts_with("mechanism"))
     );
+    live.running.stop().await;
+}
+
+async fn a_releaser_in_a_token_signs() {
+    let place: trustbox_pkcs11::Uri = uri("night-releaser").parse().unwrap();
+    let session = trustbox_pkcs11::KeySession::open(&place).unwrap();
+    let public = session.generate_p256(&place, "night-releaser").unwrap();
+    let world = World::new();
+    let config = fs::read_to_string(world.path("service.toml")).unwrap();
+    let config = config.replace("dev/releaser.key.pem", &uri("night-releaser"));
+    fs::write(world.path("service.toml"), config).unwrap();
+    let live = world.start().await;
+    let (_, mut factory, device) = ready(&live).await;
+    let answer = release(&mut factory, &device, "meter", 1).await;
+    let bundle = BASE64_STANDARD.decode(answer["bundle"].as_str().unwrap()).unwrap();
+    let envelope: trustbox_api::statement::Envelope = trustbox_api::wire::decode(&bundle).unwrap();
+    assert!(envelope.signer == public && trustbox_package::verify::statement(&envelope));
     live.running.stop().await;
 }
 

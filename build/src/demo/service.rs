@@ -43,7 +43,8 @@ impl KeyService {
     /// Builds and starts it; it knows the development class keys and no device.
     pub(super) fn start(builder: &Builder, keys: &DevKeys, folder: &Path) -> Result<Self> {
         let log = builder.log("trustbox-keys-build");
-        builder.cargo().args(["build", "--color=never", "-p", "trustbox-keys"]).run(&log)?;
+        // Without naming its package: the host tests then share what is compiled.
+        builder.cargo().args(["build", "--color=never", "--bin", "trustbox-keys"]).run(&log)?;
         let program = builder.repo().root().join("target/debug/trustbox-keys");
         DirBuilder::new()
             .mode(0o700)

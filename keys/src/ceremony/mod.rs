@@ -198,7 +198,7 @@ impl Plan {
         let mut text = String::new();
         let names: Vec<_> = self.custodians.iter().map(|(name, _)| name.as_str()).collect();
         writeln!(text, "TrustBox key ceremony, trustbox-keys {}", env!("CARGO_PKG_VERSION"))?;
-        writeln!(text, "time                    {} UTC", date::text(self.now))?;
+        writeln!(text, "time                    {}", date::text(self.now))?;
         writeln!(text, "custodians of the root  {}", names.join(", "))?;
         writeln!(
             text,

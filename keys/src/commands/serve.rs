@@ -16,7 +16,8 @@ use trustbox_keys::policy::Policy;
 use trustbox_keys::service::config::{Config, refuse_root};
 use trustbox_keys::service::server::Running;
 use trustbox_keys::service::store::Store;
-use trustbox_keys::service::store::writer::{Change, Event, Value, Writer};
+use trustbox_keys::service::store::change::{Change, Event, Value};
+use trustbox_keys::service::store::writer::Writer;
 use trustbox_keys::service::{Service, failed, now, open_vault};
 use trustbox_package::class_key;
 

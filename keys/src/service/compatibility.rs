@@ -30,7 +30,7 @@ use trustbox_pkcs11::Padding;
 use super::Service;
 use super::config::Compatibility;
 use super::problem::{Answer, Reason, Refusal};
-use super::store::writer::Event;
+use super::store::change::Event;
 use crate::issue;
 use crate::policy::Policy;
 use crate::protocol::{CompatibilityRequest, MAX_BODY};
@@ -61,7 +61,7 @@ async fn answer(
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let service = &endpoint.service;
-    if endpoint.limiter.check_key(&peer.ip()).is_err() {
+    if !super::routes::admitted(&endpoint.limiter, &peer.ip()) {
         return service.refuse_unrecorded(
             Refusal::new(Reason::RateLimit, "too many requests of this address").after(60),
         );

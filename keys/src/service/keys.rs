@@ -20,7 +20,7 @@ use super::identity::Client;
 use super::problem::{Answer, Reason, Refusal};
 use super::registry::event;
 use super::store::KeyRow;
-use super::store::writer::Change;
+use super::store::change::Change;
 use super::{Service, damaged, now};
 use crate::protocol::{KeyChange, Rotation, parse_key_name};
 

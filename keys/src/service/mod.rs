@@ -45,7 +45,8 @@ use config::{Config, VaultConfig};
 use metrics::Metrics;
 use problem::{Answer, Reason, Refusal};
 use store::Store;
-use store::writer::{Event, Writer};
+use store::change::Event;
+use store::writer::Writer;
 use vault::Vault;
 
 /// Everything a request needs.

@@ -27,7 +27,7 @@ use x509_cert::der::{Decode, Encode};
 use super::identity::Client;
 use super::problem::{Answer, Reason, Refusal};
 use super::store::DeviceRow;
-use super::store::writer::{Change, Event};
+use super::store::change::{Change, Event};
 use super::{Service, now};
 use crate::protocol::{Device, DeviceChange, parse_attestation_key, parse_device_id};
 

@@ -25,7 +25,7 @@ use trustbox_verifier::{Claims, Token};
 use super::identity::{Client, Role};
 use super::problem::{Answer, Reason, Refusal};
 use super::registry;
-use super::store::writer::{Event, Release};
+use super::store::change::{Event, Release};
 use super::store::{DeviceRow, KeyRow, VersionRow};
 use super::{Service, damaged, now};
 use crate::issue::{self, Asking};
@@ -146,15 +146,12 @@ impl Asked {
     async fn answer(self, service: &Arc<Service>, client: &Client, object: &str) -> Answer<ReleaseAnswer> {
         let device_id = self.asking.device_id.to_string();
         if client.role == Some(Role::Device) && client.name != device_id {
-            return Err(Refusal::new(
-                Reason::Role,
-                "a device asks for itself only: its certificate's CN is its id",
-            ));
+            let detail = "a device asks for itself only: its certificate's CN is its id";
+            return Err(Refusal::new(Reason::Role, detail));
         }
         let device = service.store.device(&device_id).await?;
         let device = device.ok_or_else(|| Refusal::new(Reason::DeviceUnknown, "no such device"))?;
         let key = find_key(service, &self.request.key).await?;
-        let name = self.request.key.clone();
         let (judging, policy) = (Arc::clone(service), policy(&key)?);
         let quota = policy.quota.map(|quota| (quota.releases, quota.seconds));
         // Signatures take a while: not where other requests wait.
@@ -164,17 +161,30 @@ impl Asked {
         });
         let (asked, key, material) =
             judged.await.map_err(|_| Refusal::new(Reason::Internal, "judging failed"))??;
-        let wrapped =
-            service.vault.wrap(&key, &material, asked.device_key.clone(), Padding::OaepSha256).await?;
+        let to = asked.device_key.clone();
+        let wrapped = service.vault.wrap(&key, &material, to, Padding::OaepSha256).await?;
         let bundle = service.sign(&asked.asking, key, wrapped).await?;
+        asked.write_down(service, client, object, key, &bundle, quota).await
+    }
+
+    /// From here on it is released: once it is in the log, and never twice.
+    async fn write_down(
+        self,
+        service: &Service,
+        client: &Client,
+        object: &str,
+        key: KeyRef,
+        bundle: &[u8],
+        quota: Option<(u32, u32)>,
+    ) -> Answer<ReleaseAnswer> {
+        let id = super::fresh_seed().map_err(|_| Refusal::new(Reason::Internal, "no random numbers"))?;
         let release = Release {
-            challenge: asked.challenge,
-            id: super::fresh_seed().map_err(|_| Refusal::new(Reason::Internal, "no random numbers"))?[..32]
-                .to_owned(),
-            device_id,
-            name: name.clone(),
+            challenge: self.challenge,
+            id: id[..32].to_owned(),
+            device_id: self.asking.device_id.to_string(),
+            name: self.request.key.clone(),
             version: key.version,
-            digest: asked.digest,
+            digest: self.digest,
             bundle: BASE64_STANDARD.encode(bundle),
             quota,
         };
@@ -186,8 +196,8 @@ impl Asked {
             reason: format!("release {}", release.id),
         };
         let (release, bundle) = service.writer.release(event, release).await?;
-        service.metrics.released(&name, "trustbox");
-        Ok(ReleaseAnswer { release, key: name, version: key.version, bundle })
+        service.metrics.released(&self.request.key, "trustbox");
+        Ok(ReleaseAnswer { release, key: self.request.key, version: key.version, bundle })
     }
 
     /// The key and its material, if every rule allows it.
@@ -252,7 +262,8 @@ impl Case<'_> {
         let believed = self.believe(token);
         match believed {
             Ok(claims) => {
-                rules.push(self.challenge(&claims));
+                // Somebody who only asks may come with an old token.
+                rules.extend(self.device_key.map(|_| self.challenge(&claims)));
                 rules.push(self.device_key(&claims));
                 rules.extend(policy(&Facts { claims: Some(&claims), ..facts }));
             }

@@ -25,7 +25,7 @@ use trustbox_package::verify;
 use super::identity::Client;
 use super::problem::{Answer, Reason, Refusal};
 use super::registry::{After, event};
-use super::store::writer::Change;
+use super::store::change::Change;
 use super::{Service, now, tls};
 use crate::client::Connection;
 use crate::files;

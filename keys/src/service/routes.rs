@@ -1,6 +1,7 @@
 //! The interface: every path with the roles that may use it, and what stands before each of them. The OpenAPI document is made
 //! of the same table, so that it cannot say anything else.
 
+use std::hash::Hash;
 use std::num::NonZeroU32;
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
@@ -16,7 +17,7 @@ use serde_json::{Map, Value, json};
 
 use super::identity::{Client, Role};
 use super::problem::{Answer, Reason, Refusal};
-use super::store::writer::Event;
+use super::store::change::Event;
 use super::{Service, keys, registry, release, revocation};
 use crate::protocol::MAX_BODY;
 
@@ -142,7 +143,7 @@ impl Guard {
         let nobody = || Refusal::new(Reason::Unauthenticated, "no role in the certificate");
         let client = client.ok_or_else(nobody)?;
         let role = client.role.ok_or_else(nobody)?;
-        if self.limiter.check_key(&client.fingerprint).is_err() {
+        if !admitted(&self.limiter, &client.fingerprint) {
             return Err(Refusal::new(Reason::RateLimit, "too many requests of this client").after(1));
         }
         if self.service.store.client_revoked(&client.fingerprint).await? {
@@ -161,6 +162,15 @@ fn find(path: &str, method: &Method) -> Option<&'static Route> {
         route.path == path
             && (route.method == method.as_str() || (method == Method::HEAD && route.method == "GET"))
     })
+}
+
+/// Whether one more request of somebody is within its limit. Whoever has not come for long is forgotten.
+pub(super) fn admitted<K: Clone + Eq + Hash>(limiter: &DefaultKeyedRateLimiter<K>, key: &K) -> bool {
+    const MANY: usize = 10_000;
+    if limiter.len() > MANY {
+        limiter.retain_recent();
+    }
+    limiter.check_key(key).is_ok()
 }
 
 /// Whether one more refusal goes into the audit log, of those that anybody can cause at any rate.

@@ -22,7 +22,7 @@ use tower::ServiceExt;
 
 use super::identity::Client;
 use super::problem::{Reason, Refusal};
-use super::store::writer::Event;
+use super::store::change::Event;
 use super::{Service, compatibility, operations, revocation, routes, tls};
 
 /// How long a handshake, or the head of a request, may take.

@@ -117,8 +117,19 @@ pub struct Instance {
 impl Instance {
     /// Starts it on a world's configuration.
     pub fn start(world: &World, number: usize) -> Self {
+        Self::spawn(world, number, Command::new(keys_program()))
+    }
+
+    /// The same, where no file may grow beyond so many blocks of 512 bytes.
+    pub fn with_small_disk(world: &World, blocks: u32) -> Self {
+        let mut command = Command::new("sh");
+        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+        command.arg("-c").arg(script).arg(keys_program());
+        Self::spawn(world, 0, command)
+    }
+
+    fn spawn(world: &World, number: usize, mut command: Command) -> Self {
         let addresses = world.path(&format!("addresses-{number}.json"));
-        let mut command = Command::new(keys_program());
         command
             .args(["serve", "--config"])
             .arg(world.path("service.toml"))

@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json, json};
 use sqlx::{AssertSqlSafe, Row};
 
 use super::Store;
-use super::writer::{Value, bind, placeholders};
+use super::change::{Value, bind, placeholders};
 use crate::audit::{Head, Record};
 
 /// Tables and their columns, in an order in which they can be filled; numbers are marked.

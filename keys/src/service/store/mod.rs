@@ -2,6 +2,8 @@
 //! everything is written by [`writer`], together with its audit record.
 
 pub mod backup;
+mod batch;
+pub mod change;
 pub mod writer;
 
 use std::sync::Once;
