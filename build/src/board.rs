@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::board::layout::Memory;
+use crate::board::layout::{Extent, Memory};
 use crate::board::soc::{Console, Ddr, DeviceTree, Devices, Hardware, Medium, MediumKind, RcwFacts};
 use crate::builder::Repo;
 
@@ -198,6 +198,17 @@ pub(crate) struct Emulator {
     pub(crate) memory_mib: u32,
 }
 
+/// The flash of the emulated device that answers to the secure world only, from physical address 0. What belongs to the
+/// firmware comes first, then what belongs to the device.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SecureFlash {
+    pub(crate) size: u64,
+    /// Octets that the firmware may have.
+    pub(crate) firmware: u64,
+    /// Where the device's own part begins.
+    pub(crate) device: u64,
+}
+
 impl Board {
     /// Reads a board by the name of its folder.
     pub(crate) fn load(repo: &Repo, name: &str) -> Result<Self> {
@@ -275,6 +286,14 @@ impl Board {
         })
     }
 
+    /// The emulated device's secure flash; an error for a real board.
+    pub(crate) fn secure_flash(&self) -> Result<SecureFlash> {
+        self.emulator()?;
+        let region = |name| self.memory.region(name).with_context(|| format!("no memory region {name}"));
+        let (firmware, device) = (region("firmware")?, region("device")?);
+        Ok(SecureFlash { size: device.end(), firmware: firmware.size, device: device.start })
+    }
+
     /// OP-TEE's own defaults are weak, so a production board must say "n" itself.
     fn weak_flag(&self) -> Option<(Range<usize>, String)> {
         self.flag_complaint(&WEAK_FLAGS, "n")
@@ -320,6 +339,9 @@ impl Board {
         let all = self.optee.flags.iter().chain(extra);
         let mut flags: BTreeMap<_, _> =
             all.map(|(name, value)| (name.clone(), value.get_ref().clone())).collect();
+        if let (Some(_), Some(device)) = (&self.emulator, self.memory.region("device")) {
+            flags.insert("CFG_SECURE_FLASH_DEVICE".to_owned(), format!("0x{:x}", device.start));
+        }
         if let Some(hardware) = self.hardware() {
             flags.extend(hardware.optee_flags());
             let test_key = if self.ta.huk == Huk::Unique { "n" } else { "y" };

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::board::Emulator;
+use crate::board::{Emulator, SecureFlash};
 use crate::builder::{Builder, Repo};
 use crate::cargo::{DEVICE_FEATURES, TARGET};
 use crate::cpio::Archive;
@@ -44,6 +44,7 @@ pub enum GuestKind {
 pub struct Images {
     pub(crate) repo: Repo,
     pub(crate) emulator: Emulator,
+    pub(crate) secure_flash: SecureFlash,
     pub(crate) command_line: String,
     /// TF-A, OP-TEE and U-Boot.
     pub firmware: PathBuf,
@@ -76,6 +77,7 @@ impl Builder {
         Ok(Images {
             repo: self.repo.clone(),
             emulator,
+            secure_flash: self.board.secure_flash()?,
             command_line: linux.command_line.clone(),
             firmware: firmware.join("firmware.bios"),
             kernel: self.binary(&linux.package)?.join(&linux.image),

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use crate::device::BootOptions;
+use crate::device::flash::{DISK_SIZE, Flash};
 use crate::device::lab::{INCOMING, Lab, MONITOR};
 use crate::guest::Images;
 use crate::tool::Tool;
@@ -30,6 +31,8 @@ pub(crate) struct BootFolders<'a> {
     pub(crate) sockets: &'a Path,
     /// The folder at /mnt/share.
     pub(crate) share: &'a Path,
+    /// The secure flash.
+    pub(crate) flash: &'a Flash,
 }
 
 /// The whole command.
@@ -39,14 +42,13 @@ pub(crate) fn tool(images: &Images, options: &BootOptions, console: Console, fol
     let tool = Tool::new(&emulator.program)
         .args(["-nodefaults", "-display", "none", "-no-reboot", "-machine", &emulator.machine])
         .args(["-cpu", &emulator.cpu, "-smp", &cpus.to_string(), "-m", &emulator.memory_mib.to_string()])
-        .arg("-bios")
-        .arg(&images.firmware)
         .arg("-kernel")
         .arg(&images.kernel)
         .arg("-initrd")
         .arg(&images.initrd)
         .arg("-append")
         .arg(command_line(images, options, console));
+    let tool = secure_flash(tool, folders.flash);
     let tool = consoles(tool, console, folders.logs);
     let tool = share(tool, "share", folders.share, false);
     let tool = options.copy.iter().fold(tool, |tool, folder| share(tool, "host", folder, true));
@@ -90,9 +92,21 @@ fn share(tool: Tool, tag: &str, folder: &Path, readonly: bool) -> Tool {
         .args(["-device", &format!("virtio-9p-pci,fsdev={tag},mount_tag={tag}")])
 }
 
+/// The state file's own lock is taken for its disk; two users of one file are two devices with one identity.
+fn secure_flash(tool: Tool, flash: &Flash) -> Tool {
+    let readonly = if flash.writable { "off" } else { "on" };
+    let head = format!(
+        "if=pflash,index=0,format=raw,readonly={readonly},offset={},size={},file.locking=off",
+        flash.offset, flash.size
+    );
+    tool.arg("-drive").arg(joined(&head, &option("file.filename", &flash.file)))
+}
+
+/// The file system only: what is behind it in the file is not for Linux.
 fn disk(tool: Tool, file: &Path) -> Tool {
+    let head = format!("if=none,id=state,format=raw,offset=0,size={DISK_SIZE}");
     tool.arg("-drive")
-        .arg(joined("if=none,id=state,format=raw", &option("file", file)))
+        .arg(joined(&head, &option("file.filename", file)))
         .args(["-device", "virtio-blk-pci,drive=state"])
 }
 
