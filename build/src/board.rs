@@ -64,6 +64,7 @@ pub(crate) struct Board {
     pub(crate) u_boot: Spanned<UBoot>,
     pub(crate) linux: Linux,
     pub(crate) memory: Memory,
+    verified: Option<Verified>,
     emulator: Option<Emulator>,
     #[serde(default)]
     media: BTreeMap<MediumKind, Medium>,
@@ -163,6 +164,25 @@ pub(crate) struct UBoot {
     pub(crate) environment: BTreeMap<String, Spanned<Replacement>>,
     pub(crate) defconfig: Option<String>,
     /// Options that differ from the configuration.
+    #[serde(default)]
+    pub(crate) options: BTreeMap<String, String>,
+}
+
+/// Verified boot: a U-Boot that boots signed images only, and where they are.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Verified {
+    pub(crate) package: String,
+    pub(crate) defconfig: String,
+    /// Media in the order in which they are looked at, as U-Boot names them.
+    pub(crate) media: String,
+    /// Where the boot state is on the medium; a real board's flash map says it.
+    pub(crate) state: Option<u64>,
+    /// Where images are read to, and how many octets they may have.
+    pub(crate) image: u64,
+    pub(crate) room: u64,
+    /// Where the kernel is unpacked to.
+    pub(crate) kernel: u64,
     #[serde(default)]
     pub(crate) options: BTreeMap<String, String>,
 }
@@ -284,6 +304,11 @@ impl Board {
                 self.name.get_ref()
             )
         })
+    }
+
+    /// What verified boot needs.
+    pub(crate) fn verified(&self) -> Result<&Verified> {
+        self.verified.as_ref().with_context(|| format!("board {} has no [verified]", self.name.get_ref()))
     }
 
     /// The emulated device's secure flash; an error for a real board.

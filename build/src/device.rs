@@ -332,7 +332,7 @@ pub(crate) fn shell(images: &Images, options: &BootOptions) -> Result<()> {
     Ok(())
 }
 
-fn spawn(tool: &Tool, folder: &Path) -> Result<Child> {
+pub(crate) fn spawn(tool: &Tool, folder: &Path) -> Result<Child> {
     let messages = fs::File::create(folder.join("qemu.log"))?;
     fs::write(folder.join("command"), format!("{}\n", tool.shown()))?;
     let mut command = tool.command();

@@ -45,6 +45,8 @@ pub struct Images {
     pub(crate) repo: Repo,
     pub(crate) emulator: Emulator,
     pub(crate) secure_flash: SecureFlash,
+    /// A medium that the device boots from, instead of the kernel and RAM disk that QEMU brings.
+    pub(crate) medium: Option<PathBuf>,
     pub(crate) command_line: String,
     /// TF-A, OP-TEE and U-Boot.
     pub firmware: PathBuf,
@@ -77,6 +79,7 @@ impl Builder {
         Ok(Images {
             repo: self.repo.clone(),
             emulator,
+            medium: None,
             secure_flash: self.board.secure_flash()?,
             command_line: linux.command_line.clone(),
             firmware: firmware.join("firmware.bios"),

@@ -21,6 +21,8 @@ pub(crate) enum Console {
     Ports,
     /// A shell on our terminal.
     Terminal,
+    /// Not at all: only its logs are of interest.
+    None,
 }
 
 /// Folders of one boot.
@@ -41,13 +43,11 @@ pub(crate) fn tool(images: &Images, options: &BootOptions, console: Console, fol
     let cpus = if options.icount { 1 } else { emulator.cpus };
     let tool = Tool::new(&emulator.program)
         .args(["-nodefaults", "-display", "none", "-no-reboot", "-machine", &emulator.machine])
-        .args(["-cpu", &emulator.cpu, "-smp", &cpus.to_string(), "-m", &emulator.memory_mib.to_string()])
-        .arg("-kernel")
-        .arg(&images.kernel)
-        .arg("-initrd")
-        .arg(&images.initrd)
-        .arg("-append")
-        .arg(command_line(images, options, console));
+        .args(["-cpu", &emulator.cpu, "-smp", &cpus.to_string(), "-m", &emulator.memory_mib.to_string()]);
+    let tool = match &images.medium {
+        Some(file) => boot_medium(tool, file),
+        None => kernel(tool, images, command_line(images, options, console)),
+    };
     let tool = secure_flash(tool, folders.flash);
     let tool = consoles(tool, console, folders.logs);
     let tool = share(tool, "share", folders.share, false);
@@ -55,6 +55,18 @@ pub(crate) fn tool(images: &Images, options: &BootOptions, console: Console, fol
     let tool = options.state.iter().fold(tool, |tool, file| disk(tool, file));
     let tool = if console == Console::Ports { ports(tool, folders.sockets) } else { tool };
     lab(extras(tool, options), &options.lab, folders.sockets)
+}
+
+fn kernel(tool: Tool, images: &Images, command_line: String) -> Tool {
+    let tool = tool.arg("-kernel").arg(&images.kernel).arg("-initrd").arg(&images.initrd);
+    tool.arg("-append").arg(command_line)
+}
+
+/// The first disk. A signed command line is the same in every boot, so the others have names that Linux can see.
+fn boot_medium(tool: Tool, file: &Path) -> Tool {
+    tool.arg("-drive")
+        .arg(joined("if=none,id=boot,format=raw", &option("file", file)))
+        .args(["-device", "virtio-blk-pci,drive=boot,serial=boot"])
 }
 
 fn command_line(images: &Images, options: &BootOptions, console: Console) -> String {
@@ -77,7 +89,7 @@ fn consoles(tool: Tool, console: Console, logs: &Path) -> Tool {
     });
     let tool = tool.args(["-device", "virtio-serial-pci"]);
     match console {
-        Console::Ports => tool,
+        Console::Ports | Console::None => tool,
         Console::Terminal => tool
             .args(["-chardev", "stdio,id=terminal,mux=on,signal=off", "-mon", "chardev=terminal"])
             .args(["-device", "virtconsole,chardev=terminal"]),
@@ -107,7 +119,7 @@ fn disk(tool: Tool, file: &Path) -> Tool {
     let head = format!("if=none,id=state,format=raw,offset=0,size={DISK_SIZE}");
     tool.arg("-drive")
         .arg(joined(&head, &option("file.filename", file)))
-        .args(["-device", "virtio-blk-pci,drive=state"])
+        .args(["-device", "virtio-blk-pci,drive=state,serial=state"])
 }
 
 fn ports(tool: Tool, sockets: &Path) -> Tool {

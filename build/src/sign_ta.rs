@@ -106,7 +106,7 @@ impl SigningKey {
         }
     }
 
-    fn sign(&self, algorithm: Algorithm, message: &[u8]) -> Result<Vec<u8>> {
+    pub(crate) fn sign(&self, algorithm: Algorithm, message: &[u8]) -> Result<Vec<u8>> {
         let pair = match (&self.0, algorithm) {
             (Place::Token(key), Algorithm::Pss) => return Ok(key.sign_pss(message)?),
             (Place::Token(key), Algorithm::Pkcs1v15) => return Ok(Rs256::sign(key, message)?),
