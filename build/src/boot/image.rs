@@ -58,9 +58,11 @@ impl Builder {
         let words = [&emulator.program, &emulator.machine, &emulator.cpu];
         let numbers = format!("{} {}", emulator.cpus, emulator.memory_mib);
         let version = Tool::new(&emulator.program).arg("--version").output()?;
-        let key = Key::new("machine-tree").texts(words).text(&numbers).text(&version).finish();
+        let key = Key::new("machine-tree-2").texts(words).text(&numbers).text(&version).finish();
         let folder = self.cached("machine-tree", &key, |dirs| {
-            let whole = dirs.out.join("whole.dtb");
+            let (whole, firmware) = (dirs.out.join("whole.dtb"), dirs.out.join("any-firmware"));
+            // A machine with firmware has other devices than one without; which firmware does not matter.
+            fs::write(&firmware, "none")?;
             let mut machine =
                 std::ffi::OsString::from(format!("{},dtb-randomness=off,dumpdtb=", emulator.machine));
             machine.push(&whole);
@@ -68,12 +70,13 @@ impl Builder {
                 Tool::new(&emulator.program).args(["-nodefaults", "-display", "none", "-cpu", &emulator.cpu]);
             let tool =
                 tool.args(["-smp", &emulator.cpus.to_string(), "-m", &emulator.memory_mib.to_string()]);
-            tool.arg("-machine").arg(machine).run(&dirs.log)?;
+            tool.arg("-bios").arg(&firmware).arg("-machine").arg(machine).run(&dirs.log)?;
             // QEMU leaves room for a megabyte.
             let dtc = Tool::new("dtc")
                 .args(["-q", "-I", "dtb", "-O", "dtb", "-o"])
                 .arg(dirs.out.join("machine.dtb"));
             dtc.arg(&whole).run(&dirs.log)?;
+            fs::remove_file(firmware)?;
             Ok(fs::remove_file(whole)?)
         })?;
         Ok(folder.join("machine.dtb"))
@@ -100,6 +103,9 @@ impl Builder {
             ] {
                 put().args([node, name]).args(values).run(&dirs.log)?;
             }
+            // With it OP-TEE wakes Linux up: shared peripheral interrupt 187, edge triggered.
+            let interrupt = Tool::new("fdtput").args(["-t", "i"]).arg(&tree);
+            interrupt.args(["/firmware/optee", "interrupts", "0", "187", "1"]).run(&dirs.log)?;
             for cpu in 0..emulator.cpus {
                 put().args([&format!("/cpus/cpu@{cpu}"), "enable-method", "psci"]).run(&dirs.log)?;
             }

@@ -60,7 +60,9 @@ pub(crate) const FORBIDDEN: [(&str, &str); 38] = [
 ];
 
 /// What is only in the way: tools of the host, and what needs what is forbidden.
-const IN_THE_WAY: [&str; 22] = [
+const IN_THE_WAY: [&str; 24] = [
+    "CONFIG_OF_LIVE",
+    "CONFIG_CONSOLE_MUX",
     "CONFIG_TOOLS_MKEFICAPSULE",
     "CONFIG_BOOTSTD_FULL",
     "CONFIG_AHCI_PCI",
