@@ -142,6 +142,9 @@ pub(crate) struct Optee {
     /// What a `-dev` board has instead.
     #[serde(default)]
     pub(crate) dev_flags: BTreeMap<String, Spanned<String>>,
+    /// What firmware for OP-TEE's own tests has besides; it is no firmware for anything else.
+    #[serde(default)]
+    pub(crate) test_flags: BTreeMap<String, Spanned<String>>,
     #[serde(default)]
     pub(crate) debug_flags: BTreeMap<String, Spanned<String>>,
 }

@@ -10,6 +10,7 @@ use crate::builder::{Builder, Repo};
 use crate::cargo::{DEVICE_FEATURES, TARGET};
 use crate::cpio::Archive;
 use crate::modules::{ModuleTree, module_folder};
+use crate::sign_ta::subkeys::{Subkeys, is_chain};
 use crate::sign_ta::{self, Algorithm};
 use crate::ui;
 
@@ -27,6 +28,8 @@ const XTEST_LIBRARIES: [(&str, &str); 5] = [
     ("zlib1g", "libz.so.1"),
     ("libzstd1", "libzstd.so.1"),
 ];
+/// A plugin of tee-supplicant that xtest calls.
+const XTEST_PLUGIN: &str = "f07bfc66-958c-4a15-99c0-260e4e7375dd";
 /// Programs of ours on the device, and the packages that build them.
 pub(crate) const PROGRAMS: [&str; 2] = ["trustbox", "trustbox-test"];
 
@@ -177,6 +180,8 @@ impl Builder {
         self.add_library_list(archive, &XTEST_LIBRARIES)?;
         let package = self.binary("optee-test-qemu")?;
         archive.host_file("usr/bin/xtest", &package.join("usr/bin/xtest"))?;
+        let plugin = format!("usr/lib/tee-supplicant/plugins/{XTEST_PLUGIN}.plugin");
+        archive.host_file(&plugin, &package.join(&plugin))?;
         let folder = self.resigned_test_tas(&package.join("usr/lib/optee_armtz"))?;
         for path in crate::hash::files_below(&folder)? {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -185,17 +190,20 @@ impl Builder {
         Ok(())
     }
 
-    /// xtest's trusted applications with our signature. Those signed through a subkey keep theirs and do not load.
+    /// xtest's trusted applications with our signature, those that are signed through subkeys included.
     fn resigned_test_tas(&self, folder: &Path) -> Result<PathBuf> {
-        let key = crate::hash::Key::new("xtest-tas").tree(folder)?.file(&self.ta_public_key()?)?.finish();
+        let key = crate::hash::Key::new("xtest-tas-2").tree(folder)?.file(&self.ta_public_key()?)?.finish();
         self.cached("xtest-tas", &key, |dirs| {
             let key = self.ta_signing_key()?;
+            let subkeys = Subkeys::ensure(&self.repo.dev_keys(), &dirs.log)?;
             for path in crate::hash::files_below(folder)? {
                 let image = fs::read(&path)?;
-                if sign_ta::is_bootstrap(&image) {
-                    let name = path.file_name().unwrap_or_default();
-                    fs::write(dirs.out.join(name), sign_ta::resign(&key, Algorithm::Pss, &image)?)?;
-                }
+                let signed = match () {
+                    () if sign_ta::is_bootstrap(&image) => sign_ta::resign(&key, Algorithm::Pss, &image)?,
+                    () if is_chain(&image) => subkeys.resign(&key, &image)?,
+                    () => continue,
+                };
+                fs::write(dirs.out.join(path.file_name().unwrap_or_default()), signed)?;
             }
             Ok(())
         })

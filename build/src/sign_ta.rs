@@ -3,6 +3,8 @@
 //! Layout: header (20 octets), SHA-256, signature, UUID (16), version (4), ELF. The digest is over everything except
 //! itself and the signature, and the signature is over the digest.
 
+pub(crate) mod subkeys;
+
 use std::fs;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;

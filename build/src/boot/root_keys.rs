@@ -29,7 +29,7 @@ pub(crate) struct RootKeys {
 }
 
 /// Which keys, as a command line says it. Nothing said means development keys.
-#[derive(Clone, Default, clap::Args)]
+#[derive(Clone, clap::Args)]
 pub(crate) struct Choice {
     /// With --verified, for boards: public super root key in PEM, one to four times, in the order of the table
     #[arg(long = "root-key-public", value_name = "FILE")]
@@ -43,6 +43,12 @@ pub(crate) struct Choice {
     /// Keys that were revoked in some device: they cannot sign
     #[arg(long = "root-key-revoked", value_name = "N", value_delimiter = ',')]
     revoked: Vec<u8>,
+}
+
+impl Default for Choice {
+    fn default() -> Self {
+        Self { public: Vec::new(), private: None, number: 1, revoked: Vec::new() }
+    }
 }
 
 impl Builder {
@@ -104,7 +110,8 @@ pub(crate) fn holds(claim: &Claim) -> bool {
     key.verify(&RSA_PKCS1_2048_8192_SHA256, &claim.message, &claim.signature).is_ok()
 }
 
-fn read_public(path: &Path) -> Result<RootKey> {
+/// An RSA public key in PEM.
+pub(crate) fn read_public(path: &Path) -> Result<RootKey> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let key = rsa::RsaPublicKey::from_public_key_pem(&text);
     let key =

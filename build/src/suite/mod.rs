@@ -15,6 +15,7 @@ mod packages;
 mod remote;
 mod signing;
 mod tap;
+mod xtest;
 
 use std::process::ExitCode;
 
@@ -39,6 +40,9 @@ pub(crate) struct Args {
     /// Only verified boot: signed boots, tampered and old ones refused, the other slot taken
     #[arg(long, conflicts_with_all = ["fast", "device", "only"])]
     boot: bool,
+    /// Only all of OP-TEE's own tests, on firmware with their pseudo-TAs: regression and pkcs11
+    #[arg(long, conflicts_with_all = ["fast", "device", "only", "boot"])]
+    xtest: bool,
     /// How thorough the device suite is, from 0 to 15
     #[arg(long, value_name = "N", default_value_t = 0)]
     level: u32,
@@ -126,6 +130,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     println!("TAP version 14");
     if args.miri {
         report.add(ui::step("test miri", || miri::run(&builder))?);
+        return report.finish(&builder);
+    }
+    if args.xtest {
+        report.add(ui::step("test all of xtest", || xtest::run(&builder))?);
         return report.finish(&builder);
     }
     for (name, fast, check) in CHECKS {
