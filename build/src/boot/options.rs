@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use anyhow::{Result, ensure};
 
 /// What makes it verify.
-pub(crate) const WANTED: [(&str, &str); 8] = [
+pub(crate) const WANTED: [(&str, &str); 10] = [
+    ("CONFIG_RSA", "y"),
+    ("CONFIG_RSA_SOFTWARE_EXP", "y"),
     ("CONFIG_TRUSTBOX_BOOT", "y"),
     ("CONFIG_FIT_SIGNATURE", "y"),
     ("CONFIG_FIT_FULL_CHECK", "y"),
@@ -60,7 +62,10 @@ pub(crate) const FORBIDDEN: [(&str, &str); 38] = [
 ];
 
 /// What is only in the way: tools of the host, and what needs what is forbidden.
-const IN_THE_WAY: [&str; 24] = [
+const IN_THE_WAY: [&str; 27] = [
+    "CONFIG_SATA",
+    "CONFIG_SATA_CEVA",
+    "CONFIG_DM_SCSI",
     "CONFIG_OF_LIVE",
     "CONFIG_CONSOLE_MUX",
     "CONFIG_TOOLS_MKEFICAPSULE",
