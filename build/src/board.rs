@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::board::layout::Memory;
+use crate::board::layout::{Extent, Memory};
 use crate::board::soc::{Console, Ddr, DeviceTree, Devices, Hardware, Medium, MediumKind, RcwFacts};
 use crate::builder::Repo;
 
@@ -64,6 +64,7 @@ pub(crate) struct Board {
     pub(crate) u_boot: Spanned<UBoot>,
     pub(crate) linux: Linux,
     pub(crate) memory: Memory,
+    verified: Option<Verified>,
     emulator: Option<Emulator>,
     #[serde(default)]
     media: BTreeMap<MediumKind, Medium>,
@@ -141,6 +142,9 @@ pub(crate) struct Optee {
     /// What a `-dev` board has instead.
     #[serde(default)]
     pub(crate) dev_flags: BTreeMap<String, Spanned<String>>,
+    /// What firmware for OP-TEE's own tests has besides; it is no firmware for anything else.
+    #[serde(default)]
+    pub(crate) test_flags: BTreeMap<String, Spanned<String>>,
     #[serde(default)]
     pub(crate) debug_flags: BTreeMap<String, Spanned<String>>,
 }
@@ -163,6 +167,25 @@ pub(crate) struct UBoot {
     pub(crate) environment: BTreeMap<String, Spanned<Replacement>>,
     pub(crate) defconfig: Option<String>,
     /// Options that differ from the configuration.
+    #[serde(default)]
+    pub(crate) options: BTreeMap<String, String>,
+}
+
+/// Verified boot: a U-Boot that boots signed images only, and where they are.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Verified {
+    pub(crate) package: String,
+    pub(crate) defconfig: String,
+    /// Media in the order in which they are looked at, as U-Boot names them.
+    pub(crate) media: String,
+    /// Where the boot state is on the medium; a real board's flash map says it.
+    pub(crate) state: Option<u64>,
+    /// Where images are read to, and how many octets they may have.
+    pub(crate) image: u64,
+    pub(crate) room: u64,
+    /// Where the kernel is unpacked to.
+    pub(crate) kernel: u64,
     #[serde(default)]
     pub(crate) options: BTreeMap<String, String>,
 }
@@ -196,6 +219,17 @@ pub(crate) struct Emulator {
     pub(crate) cpu: String,
     pub(crate) cpus: u32,
     pub(crate) memory_mib: u32,
+}
+
+/// The flash of the emulated device that answers to the secure world only, from physical address 0. What belongs to the
+/// firmware comes first, then what belongs to the device.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SecureFlash {
+    pub(crate) size: u64,
+    /// Octets that the firmware may have.
+    pub(crate) firmware: u64,
+    /// Where the device's own part begins.
+    pub(crate) device: u64,
 }
 
 impl Board {
@@ -275,6 +309,19 @@ impl Board {
         })
     }
 
+    /// What verified boot needs.
+    pub(crate) fn verified(&self) -> Result<&Verified> {
+        self.verified.as_ref().with_context(|| format!("board {} has no [verified]", self.name.get_ref()))
+    }
+
+    /// The emulated device's secure flash; an error for a real board.
+    pub(crate) fn secure_flash(&self) -> Result<SecureFlash> {
+        self.emulator()?;
+        let region = |name| self.memory.region(name).with_context(|| format!("no memory region {name}"));
+        let (firmware, device) = (region("firmware")?, region("device")?);
+        Ok(SecureFlash { size: device.end(), firmware: firmware.size, device: device.start })
+    }
+
     /// OP-TEE's own defaults are weak, so a production board must say "n" itself.
     fn weak_flag(&self) -> Option<(Range<usize>, String)> {
         self.flag_complaint(&WEAK_FLAGS, "n")
@@ -320,6 +367,9 @@ impl Board {
         let all = self.optee.flags.iter().chain(extra);
         let mut flags: BTreeMap<_, _> =
             all.map(|(name, value)| (name.clone(), value.get_ref().clone())).collect();
+        if let (Some(_), Some(device)) = (&self.emulator, self.memory.region("device")) {
+            flags.insert("CFG_SECURE_FLASH_DEVICE".to_owned(), format!("0x{:x}", device.start));
+        }
         if let Some(hardware) = self.hardware() {
             flags.extend(hardware.optee_flags());
             let test_key = if self.ta.huk == Huk::Unique { "n" } else { "y" };

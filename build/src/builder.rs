@@ -77,6 +77,15 @@ impl Builder {
         Ok(Self { repo: self.repo.clone(), board, lock: self.lock.clone(), _guard })
     }
 
+    /// A builder of firmware for OP-TEE's own tests: their pseudo-TAs are on, otherwise it is the same.
+    pub(crate) fn for_tests(&self) -> Result<Self> {
+        let mut board = self.board.clone();
+        let flags = std::mem::take(&mut board.optee.test_flags);
+        board.optee.flags.extend(flags);
+        let _guard = self._guard.try_clone()?;
+        Ok(Self { repo: self.repo.clone(), board, lock: self.lock.clone(), _guard })
+    }
+
     /// The repository this builder works in.
     pub fn repo(&self) -> &Repo {
         &self.repo

@@ -3,6 +3,7 @@
 //! Commands go through virtio ports (see `guest/init.sh`), so firmware and kernel messages never mix with their output.
 //! Every device has a folder of its own, so several can run at once.
 
+pub(crate) mod flash;
 pub(crate) mod folders;
 pub(crate) mod lab;
 
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 
+use crate::device::flash::Flash;
 use crate::device::folders::{new_folders, prepared};
 use crate::device::lab::Lab;
 use crate::device_ports::{Event, Stream, Until, end_mark, read_bytes, read_lines};
@@ -101,7 +103,8 @@ impl Device {
         let options = prepared(options)?;
         let listeners = PORTS.map(|name| UnixListener::bind(sockets.join(name)));
         let share = folder.join("share");
-        let folders = BootFolders { logs: &folder, sockets: &sockets, share: &share };
+        let flash = Flash::prepare(images, &options, &sockets)?;
+        let folders = BootFolders { logs: &folder, sockets: &sockets, share: &share, flash: &flash };
         let tool = qemu_args::tool(images, &options, Console::Ports, &folders);
         let qemu = spawn(&tool, &folder)?;
         let (sender, events) = channel();
@@ -317,7 +320,8 @@ pub(crate) fn shell(images: &Images, options: &BootOptions) -> Result<()> {
     let (folder, sockets) = new_folders(images)?;
     let options = prepared(options)?;
     let share = folder.join("share");
-    let folders = BootFolders { logs: &folder, sockets: &sockets, share: &share };
+    let flash = Flash::prepare(images, &options, &sockets)?;
+    let folders = BootFolders { logs: &folder, sockets: &sockets, share: &share, flash: &flash };
     let tool = qemu_args::tool(images, &options, Console::Terminal, &folders);
     let status = tool.command().status().with_context(|| missing_emulator(&tool));
     fs::remove_dir_all(sockets)?;
@@ -328,7 +332,7 @@ pub(crate) fn shell(images: &Images, options: &BootOptions) -> Result<()> {
     Ok(())
 }
 
-fn spawn(tool: &Tool, folder: &Path) -> Result<Child> {
+pub(crate) fn spawn(tool: &Tool, folder: &Path) -> Result<Child> {
     let messages = fs::File::create(folder.join("qemu.log"))?;
     fs::write(folder.join("command"), format!("{}\n", tool.shown()))?;
     let mut command = tool.command_of_this_thread().map_err(|_| anyhow!(missing_emulator(tool)))?;

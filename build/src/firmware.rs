@@ -15,17 +15,20 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::boot::certificates::Counters;
+use crate::boot::root_keys::Choice;
 use crate::builder::Builder;
+use crate::guest::GuestKind;
 use crate::hash::Key;
 use crate::sources::Source;
 use crate::ta::TrustedApplication;
 use crate::tool::Tool;
 
 /// The three files that OP-TEE gives to TF-A.
-const OPTEE_IMAGES: [&str; 3] = ["tee-header_v2.bin", "tee-pager_v2.bin", "tee-pageable_v2.bin"];
+pub(crate) const OPTEE_IMAGES: [&str; 3] = ["tee-header_v2.bin", "tee-pager_v2.bin", "tee-pageable_v2.bin"];
 const CROSS: &str = "aarch64-linux-gnu-";
 /// When everything says it was built, in seconds since 1970: the same source gives the same bytes.
-const EPOCH: &str = "1735689600";
+pub(crate) const EPOCH: &str = "1735689600";
 
 /// Builds firmware for a board.
 #[derive(clap::Args)]
@@ -36,6 +39,14 @@ pub(crate) struct Args {
     /// The firmware that figures are compared with: OP-TEE as Debian has it, without the TrustBox TA
     #[arg(long)]
     reference: bool,
+    /// The firmware that verifies what it boots, and an image for both slots of a medium; development keys sign them
+    #[arg(long, conflicts_with_all = ["reference", "part"])]
+    verified: bool,
+    /// With --verified: a device takes no firmware with a counter below the highest it ran
+    #[arg(long, value_name = "N", requires = "verified", default_value_t = 0)]
+    counter: u32,
+    #[command(flatten)]
+    root_keys: Choice,
     /// Only this file; a real board has it for each medium
     #[arg(long, value_name = "PART", requires = "out")]
     part: Option<boards::Part>,
@@ -50,6 +61,9 @@ pub(crate) struct Args {
 /// Runs `tb firmware`.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let builder = Builder::open(&args.platform)?;
+    if args.verified {
+        return verified(&builder, args);
+    }
     if builder.board.hardware().is_some() {
         let request = boards::Request { part: args.part, medium: &args.medium, out: args.out.as_deref() };
         return boards::run(&builder, &request);
@@ -63,14 +77,35 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
+/// The firmware that verifies what it boots: of a real board signed for its boot ROM, of the emulated one with an image.
+fn verified(builder: &Builder, args: &Args) -> Result<()> {
+    let counters = Counters { trusted: args.counter, normal: args.counter };
+    let out = args.out.as_deref().context("--verified needs a folder\nhelp: --out names one")?;
+    if builder.board.hardware().is_some() {
+        builder.signed_board(&builder.root_keys(&args.root_keys)?, counters, out)?;
+    } else {
+        let set = builder.verified_set(builder.boot_keys()?, GuestKind::Plain, counters)?;
+        fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+        copy(&set.images.firmware, &out.join("firmware.bios"))?;
+        copy(&set.image, &out.join("image.fit"))?;
+    }
+    println!("{}", out.display());
+    Ok(())
+}
+
 impl Builder {
     /// The firmware's folder: `firmware.bios`, `tee.elf`, and the TA that is inside.
     pub(crate) fn firmware(&self, debug: bool) -> Result<PathBuf> {
-        let kit = self.dev_kit(debug)?;
-        let ta = self.trustbox_ta(&kit)?;
-        let optee = self.optee(debug, &ta)?;
+        let optee = self.optee_of_firmware(debug)?;
         let u_boot = self.u_boot()?;
         self.trusted_firmware(&optee, &u_boot)
+    }
+
+    /// OP-TEE with the TrustBox TA inside.
+    pub(crate) fn optee_of_firmware(&self, debug: bool) -> Result<PathBuf> {
+        let kit = self.dev_kit(debug)?;
+        let ta = self.trustbox_ta(&kit)?;
+        self.optee(debug, &ta)
     }
 
     /// Firmware with OP-TEE as Debian has it, neither patched nor with the TrustBox TA: what figures are compared with.
@@ -171,7 +206,7 @@ impl Builder {
     }
 
     /// What every build of TF-A is told. Its version text would be this repository's otherwise, and its time that of the build.
-    fn tfa_base(&self, source: &Source, work: &Path) -> Tool {
+    pub(crate) fn tfa_base(&self, source: &Source, work: &Path) -> Tool {
         let make = make(&source.folder)
             .assign("CROSS_COMPILE", CROSS)
             .assign("BUILD_BASE", work)
@@ -204,7 +239,7 @@ impl Builder {
     }
 
     /// A development board's artefacts say what they are.
-    fn mark(&self, out: &Path) -> Result<()> {
+    pub(crate) fn mark(&self, out: &Path) -> Result<()> {
         if self.board.profile == crate::board::Profile::Dev {
             fs::write(out.join("NOT-TRUSTED"), "development firmware: its keys protect nothing\n")?;
         }
@@ -223,7 +258,7 @@ fn copy_images(work: &Path, out: &Path) -> Result<()> {
 }
 
 /// Make in a source folder, on every core or with `TRUSTBOX_JOBS` jobs, deaf to flags of an outer make.
-fn make(folder: &Path) -> Tool {
+pub(crate) fn make(folder: &Path) -> Tool {
     let jobs = std::env::var("TRUSTBOX_JOBS").ok().and_then(|text| text.parse().ok());
     let cores = jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let tool = Tool::new("make").arg("-s").arg(format!("-j{cores}")).arg("-C").arg(folder);

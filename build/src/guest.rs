@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::board::Emulator;
+use crate::board::{Emulator, SecureFlash};
 use crate::builder::{Builder, Repo};
 use crate::cargo::{DEVICE_FEATURES, TARGET};
 use crate::cpio::Archive;
 use crate::modules::{ModuleTree, module_folder};
+use crate::sign_ta::subkeys::{Subkeys, is_chain};
 use crate::sign_ta::{self, Algorithm};
 use crate::ui;
 
@@ -27,6 +28,8 @@ const XTEST_LIBRARIES: [(&str, &str); 5] = [
     ("zlib1g", "libz.so.1"),
     ("libzstd1", "libzstd.so.1"),
 ];
+/// A plugin of tee-supplicant that xtest calls.
+const XTEST_PLUGIN: &str = "f07bfc66-958c-4a15-99c0-260e4e7375dd";
 /// Programs of ours on the device, and the packages that build them.
 pub(crate) const PROGRAMS: [&str; 2] = ["trustbox", "trustbox-test"];
 
@@ -44,6 +47,9 @@ pub enum GuestKind {
 pub struct Images {
     pub(crate) repo: Repo,
     pub(crate) emulator: Emulator,
+    pub(crate) secure_flash: SecureFlash,
+    /// A medium that the device boots from, instead of the kernel and RAM disk that QEMU brings.
+    pub(crate) medium: Option<PathBuf>,
     pub(crate) command_line: String,
     /// TF-A, OP-TEE and U-Boot.
     pub firmware: PathBuf,
@@ -76,6 +82,8 @@ impl Builder {
         Ok(Images {
             repo: self.repo.clone(),
             emulator,
+            medium: None,
+            secure_flash: self.board.secure_flash()?,
             command_line: linux.command_line.clone(),
             firmware: firmware.join("firmware.bios"),
             kernel: self.binary(&linux.package)?.join(&linux.image),
@@ -172,6 +180,8 @@ impl Builder {
         self.add_library_list(archive, &XTEST_LIBRARIES)?;
         let package = self.binary("optee-test-qemu")?;
         archive.host_file("usr/bin/xtest", &package.join("usr/bin/xtest"))?;
+        let plugin = format!("usr/lib/tee-supplicant/plugins/{XTEST_PLUGIN}.plugin");
+        archive.host_file(&plugin, &package.join(&plugin))?;
         let folder = self.resigned_test_tas(&package.join("usr/lib/optee_armtz"))?;
         for path in crate::hash::files_below(&folder)? {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -180,17 +190,20 @@ impl Builder {
         Ok(())
     }
 
-    /// xtest's trusted applications with our signature. Those signed through a subkey keep theirs and do not load.
+    /// xtest's trusted applications with our signature, those that are signed through subkeys included.
     fn resigned_test_tas(&self, folder: &Path) -> Result<PathBuf> {
-        let key = crate::hash::Key::new("xtest-tas").tree(folder)?.file(&self.ta_public_key()?)?.finish();
+        let key = crate::hash::Key::new("xtest-tas-2").tree(folder)?.file(&self.ta_public_key()?)?.finish();
         self.cached("xtest-tas", &key, |dirs| {
             let key = self.ta_signing_key()?;
+            let subkeys = Subkeys::ensure(&self.repo.dev_keys(), &dirs.log)?;
             for path in crate::hash::files_below(folder)? {
                 let image = fs::read(&path)?;
-                if sign_ta::is_bootstrap(&image) {
-                    let name = path.file_name().unwrap_or_default();
-                    fs::write(dirs.out.join(name), sign_ta::resign(&key, Algorithm::Pss, &image)?)?;
-                }
+                let signed = match () {
+                    () if sign_ta::is_bootstrap(&image) => sign_ta::resign(&key, Algorithm::Pss, &image)?,
+                    () if is_chain(&image) => subkeys.resign(&key, &image)?,
+                    () => continue,
+                };
+                fs::write(dirs.out.join(path.file_name().unwrap_or_default()), signed)?;
             }
             Ok(())
         })

@@ -6,6 +6,7 @@
 
 mod bench;
 mod board;
+mod boot;
 mod builder;
 mod campaign;
 mod cargo;
@@ -18,6 +19,7 @@ mod doctor;
 mod download;
 mod elf;
 mod firmware;
+mod fuse_command;
 mod fuzz;
 mod guest;
 mod hash;

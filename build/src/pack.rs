@@ -5,7 +5,7 @@
 
 mod legacy;
 mod settings;
-mod source;
+pub(crate) mod source;
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};

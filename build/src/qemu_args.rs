@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use crate::device::BootOptions;
+use crate::device::flash::{DISK_SIZE, Flash};
 use crate::device::lab::{INCOMING, Lab, MONITOR};
 use crate::guest::Images;
 use crate::tool::Tool;
@@ -20,6 +21,8 @@ pub(crate) enum Console {
     Ports,
     /// A shell on our terminal.
     Terminal,
+    /// Not at all: only its logs are of interest.
+    None,
 }
 
 /// Folders of one boot.
@@ -30,6 +33,8 @@ pub(crate) struct BootFolders<'a> {
     pub(crate) sockets: &'a Path,
     /// The folder at /mnt/share.
     pub(crate) share: &'a Path,
+    /// The secure flash.
+    pub(crate) flash: &'a Flash,
 }
 
 /// The whole command.
@@ -38,21 +43,30 @@ pub(crate) fn tool(images: &Images, options: &BootOptions, console: Console, fol
     let cpus = if options.icount { 1 } else { emulator.cpus };
     let tool = Tool::new(&emulator.program)
         .args(["-nodefaults", "-display", "none", "-no-reboot", "-machine", &emulator.machine])
-        .args(["-cpu", &emulator.cpu, "-smp", &cpus.to_string(), "-m", &emulator.memory_mib.to_string()])
-        .arg("-bios")
-        .arg(&images.firmware)
-        .arg("-kernel")
-        .arg(&images.kernel)
-        .arg("-initrd")
-        .arg(&images.initrd)
-        .arg("-append")
-        .arg(command_line(images, options, console));
+        .args(["-cpu", &emulator.cpu, "-smp", &cpus.to_string(), "-m", &emulator.memory_mib.to_string()]);
+    let tool = match &images.medium {
+        Some(file) => boot_medium(tool, file),
+        None => kernel(tool, images, command_line(images, options, console)),
+    };
+    let tool = secure_flash(tool, folders.flash);
     let tool = consoles(tool, console, folders.logs);
     let tool = share(tool, "share", folders.share, false);
     let tool = options.copy.iter().fold(tool, |tool, folder| share(tool, "host", folder, true));
     let tool = options.state.iter().fold(tool, |tool, file| disk(tool, file));
     let tool = if console == Console::Ports { ports(tool, folders.sockets) } else { tool };
     lab(extras(tool, options), &options.lab, folders.sockets)
+}
+
+fn kernel(tool: Tool, images: &Images, command_line: String) -> Tool {
+    let tool = tool.arg("-kernel").arg(&images.kernel).arg("-initrd").arg(&images.initrd);
+    tool.arg("-append").arg(command_line)
+}
+
+/// The first disk. A signed command line is the same in every boot, so the others have names that Linux can see.
+fn boot_medium(tool: Tool, file: &Path) -> Tool {
+    tool.arg("-drive")
+        .arg(joined("if=none,id=boot,format=raw", &option("file", file)))
+        .args(["-device", "virtio-blk-pci,drive=boot,serial=boot"])
 }
 
 fn command_line(images: &Images, options: &BootOptions, console: Console) -> String {
@@ -75,7 +89,7 @@ fn consoles(tool: Tool, console: Console, logs: &Path) -> Tool {
     });
     let tool = tool.args(["-device", "virtio-serial-pci"]);
     match console {
-        Console::Ports => tool,
+        Console::Ports | Console::None => tool,
         Console::Terminal => tool
             .args(["-chardev", "stdio,id=terminal,mux=on,signal=off", "-mon", "chardev=terminal"])
             .args(["-device", "virtconsole,chardev=terminal"]),
@@ -90,10 +104,22 @@ fn share(tool: Tool, tag: &str, folder: &Path, readonly: bool) -> Tool {
         .args(["-device", &format!("virtio-9p-pci,fsdev={tag},mount_tag={tag}")])
 }
 
+/// The state file's own lock is taken for its disk; two users of one file are two devices with one identity.
+fn secure_flash(tool: Tool, flash: &Flash) -> Tool {
+    let readonly = if flash.writable { "off" } else { "on" };
+    let head = format!(
+        "if=pflash,index=0,format=raw,readonly={readonly},offset={},size={},file.locking=off",
+        flash.offset, flash.size
+    );
+    tool.arg("-drive").arg(joined(&head, &option("file.filename", &flash.file)))
+}
+
+/// The file system only: what is behind it in the file is not for Linux.
 fn disk(tool: Tool, file: &Path) -> Tool {
+    let head = format!("if=none,id=state,format=raw,offset=0,size={DISK_SIZE}");
     tool.arg("-drive")
-        .arg(joined("if=none,id=state,format=raw", &option("file", file)))
-        .args(["-device", "virtio-blk-pci,drive=state"])
+        .arg(joined(&head, &option("file.filename", file)))
+        .args(["-device", "virtio-blk-pci,drive=state,serial=state"])
 }
 
 fn ports(tool: Tool, sockets: &Path) -> Tool {

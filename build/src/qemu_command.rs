@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use crate::boot::certificates::Counters;
 use crate::builder::Builder;
 use crate::device::{BootOptions, Device, shell};
 use crate::guest::{GuestKind, Images};
@@ -33,6 +34,9 @@ pub(crate) struct Args {
     /// Include OP-TEE's own test program, xtest
     #[arg(long)]
     xtest: bool,
+    /// Boot as a product does: firmware and a signed image, each verified before it runs
+    #[arg(long, conflicts_with_all = ["gdb"])]
+    verified: bool,
     /// How long the command may take
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     timeout: u64,
@@ -45,7 +49,9 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     ui::only_long_steps();
     let kind = if args.xtest { GuestKind::Xtest } else { GuestKind::Plain };
-    let images = Builder::open(&args.platform)?.images(kind, args.gdb)?;
+    let builder = Builder::open(&args.platform)?;
+    let images = if args.verified { verified(&builder, kind)? } else { builder.images(kind, args.gdb)? };
+    drop(builder);
     if args.gdb {
         explain_debugger(&images);
     }
@@ -57,12 +63,23 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         timeout: Duration::from_secs(args.timeout),
         ..BootOptions::default()
     };
-    if args.command.is_empty() {
+    let result = if args.command.is_empty() {
         eprintln!("shell on the emulated device: `exit` switches it off, Ctrl-A X ends the emulator");
-        shell(&images, &options)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    run_command(&images, &options, &args.command)
+        shell(&images, &options).map(|()| ExitCode::SUCCESS)
+    } else {
+        run_command(&images, &options, &args.command)
+    };
+    // Made for this boot only.
+    images.medium.iter().for_each(|medium| drop(std::fs::remove_file(medium)));
+    result
+}
+
+/// Images with a new medium, which has the signed image in both slots.
+fn verified(builder: &Builder, kind: GuestKind) -> Result<Images> {
+    let set = builder.verified_set(builder.boot_keys()?, kind, Counters::default())?;
+    let medium = builder.work("verified")?.join(format!("{}.img", std::process::id()));
+    set.medium(&medium)?;
+    Ok(set.images_for(&medium))
 }
 
 fn run_command(images: &Images, options: &BootOptions, command: &[String]) -> Result<ExitCode> {

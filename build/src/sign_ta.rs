@@ -3,6 +3,8 @@
 //! Layout: header (20 octets), SHA-256, signature, UUID (16), version (4), ELF. The digest is over everything except
 //! itself and the signature, and the signature is over the digest.
 
+pub(crate) mod subkeys;
+
 use std::fs;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
@@ -106,7 +108,7 @@ impl SigningKey {
         }
     }
 
-    fn sign(&self, algorithm: Algorithm, message: &[u8]) -> Result<Vec<u8>> {
+    pub(crate) fn sign(&self, algorithm: Algorithm, message: &[u8]) -> Result<Vec<u8>> {
         let pair = match (&self.0, algorithm) {
             (Place::Token(key), Algorithm::Pss) => return Ok(key.sign_pss(message)?),
             (Place::Token(key), Algorithm::Pkcs1v15) => return Ok(Rs256::sign(key, message)?),

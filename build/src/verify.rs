@@ -27,6 +27,9 @@ pub(crate) struct Args {
     /// Key of the OEM that must have signed the TA for OP-TEE: public, private, or a certificate, in PEM
     #[arg(long, value_name = "PUB")]
     ta_key: Option<PathBuf>,
+    /// SHA-256 of the table of super root keys that must have signed a boot image, as the fuses hold it
+    #[arg(long, value_name = "HEX")]
+    srk_hash: Option<String>,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -38,6 +41,7 @@ pub(crate) struct Expected {
     pub(crate) class_keys: Option<ClassKeys>,
     pub(crate) publisher: Option<KeyId>,
     pub(crate) ta_key: Option<TaKey>,
+    pub(crate) srk_hash: Option<String>,
 }
 
 /// One thing that was looked at.
@@ -71,6 +75,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         class_keys: args.key_file.as_deref().map(ClassKeys::load).transpose()?,
         publisher: args.publisher.as_deref().map(files::load_public).transpose()?.map(|key| key.id()),
         ta_key: args.ta_key.as_deref().map(TaKey::load).transpose()?,
+        srk_hash: args.srk_hash.as_ref().map(|text| text.to_lowercase()),
     };
     let verdict = (kind.verify)(&args.file, &expected)?;
     if args.json {

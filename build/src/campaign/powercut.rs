@@ -24,7 +24,7 @@ use trustbox_test::steps::{Model, Step, View};
 use crate::builder::Builder;
 use crate::campaign::disk::Disk;
 use crate::campaign::{Common, folder, keep, nbd, require_some, status};
-use crate::device::folders::make_state;
+use crate::device::folders::make_file_system;
 use crate::device::lab::{Lab, PowerSwitch};
 use crate::device::{BootOptions, Device};
 use crate::guest::{GuestKind, Images};
@@ -161,7 +161,8 @@ impl<'a> Bench<'a> {
         let folder = folder(builder, "powercut")?;
         let images = builder.images(GuestKind::Plain, false)?;
         let empty = folder.join("empty.img");
-        make_state(&empty)?;
+        let _ = fs::remove_file(&empty);
+        make_file_system(&empty)?;
         let frozen = folder.join(format!("{}.frozen", std::process::id()));
         let random = Random::new(seed);
         let view = View { info: String::new(), version: None, floor: 0, pending: false, meter: None };

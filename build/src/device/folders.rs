@@ -7,12 +7,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use anyhow::{Context, Result};
 
 use crate::device::BootOptions;
+use crate::device::flash::DISK_SIZE;
 use crate::guest::Images;
 use crate::step::remove_oldest;
 use crate::tool::{Tool, find_program};
 
-/// Size of a new state file: sparse, so it costs what is in it.
-const STATE_SIZE: &str = "64M";
 /// Boots whose logs are kept.
 const KEPT_BOOTS: usize = 20;
 
@@ -32,29 +31,21 @@ pub(crate) fn new_folders(images: &Images) -> Result<(PathBuf, PathBuf)> {
     Ok((folder, sockets))
 }
 
-/// The options with absolute paths and a state file that exists.
+/// The options with absolute paths.
 pub(crate) fn prepared(options: &BootOptions) -> Result<BootOptions> {
     let mut options = options.clone();
     if let Some(folder) = &options.copy {
         let absolute = folder.canonicalize();
         options.copy = Some(absolute.with_context(|| format!("cannot open folder {}", folder.display()))?);
     }
-    if let Some(file) = &options.state {
-        make_state(file)?;
-    }
     Ok(options)
 }
 
-/// A state file: an empty file system, unless it is there.
-pub(crate) fn make_state(file: &Path) -> Result<()> {
-    if file.exists() {
-        return Ok(());
-    }
+/// An empty file system for secure storage, sparse, so that it costs what is in it.
+pub(crate) fn make_file_system(file: &Path) -> Result<()> {
     let program =
         find_program("mke2fs").context("mke2fs is missing\nhelp: install Debian package e2fsprogs")?;
-    let part = file.with_extension("unfinished");
-    let _ = fs::remove_file(&part);
-    let tool = Tool::new(program).args(["-q", "-t", "ext4", "-F"]).arg(&part).arg(STATE_SIZE);
-    tool.output().with_context(|| format!("cannot make state file {}", file.display()))?;
-    Ok(fs::rename(part, file)?)
+    let size = format!("{}k", DISK_SIZE / 1024);
+    let tool = Tool::new(program).args(["-q", "-t", "ext4", "-F"]).arg(file).arg(size);
+    tool.output().with_context(|| format!("cannot make state file {}", file.display())).map(drop)
 }

@@ -214,19 +214,19 @@ fn open_holes(built: &Built<'_>) -> Result<Vec<Finding>> {
     let mut holes = vec![
         Finding::open(
             "who writes the medium writes BL2, BL31 and OP-TEE",
-            "signed PBL and FIP, and fuses (SB_EN, ITS)",
+            "`--verified`: signed PBL and FIP, and fuses (SB_EN, ITS)",
             "everything: the boot ROM checks signatures only once fuses are programmed",
         ),
         Finding::open(
             "an old firmware is put back",
-            "TF-A's counters in fuses, with signed FIPs",
+            "`--verified`: TF-A's counters in fuses, with signed FIPs",
             "that a counter stops the older one",
         ),
     ];
     if !u_boot.lines().any(|line| line == "CONFIG_FIT_SIGNATURE=y") {
         holes.push(Finding::open(
             "U-Boot has a shell and starts any kernel",
-            "verified boot of the kernel; invariants of the secure world do not depend on it",
+            "`--verified`: a locked U-Boot; invariants of the secure world do not depend on it",
             "",
         ));
     }

@@ -60,7 +60,7 @@ pub(crate) fn assemble(hardware: &Hardware<'_>, kind: MediumKind, inputs: &Input
 }
 
 /// The first part's region and the second's, with zeros between.
-fn boot_region(parts: [(&FlashRegion, &Vec<u8>); 2]) -> Result<Vec<u8>> {
+pub(crate) fn boot_region(parts: [(&FlashRegion, &Vec<u8>); 2]) -> Result<Vec<u8>> {
     let start = parts[0].0.start;
     let mut image = Vec::new();
     for (region, content) in parts {
@@ -84,7 +84,7 @@ fn fits(region: &FlashRegion, size: u64) -> Result<()> {
 }
 
 /// Octets left in a memory region behind a program; an error if it is not inside.
-fn in_region(hardware: &Hardware<'_>, name: &str, program: &Path) -> Result<u64> {
+pub(crate) fn in_region(hardware: &Hardware<'_>, name: &str, program: &Path) -> Result<u64> {
     let region = hardware.memory.region(name).with_context(|| format!("no memory region {name}"))?;
     let memory = elf::memory(&read(program)?).with_context(|| program.display().to_string())?;
     if memory.start < region.start || memory.end > region.end() {

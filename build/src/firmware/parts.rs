@@ -155,14 +155,14 @@ fn compile_tree(board: &Path, folders: &[PathBuf], out: &Path, name: &str, log: 
     tool.help("dtc's message above names the node").run(log)
 }
 
-fn u_boot_make(source: &Source, work: &Path) -> Tool {
+pub(crate) fn u_boot_make(source: &Source, work: &Path) -> Tool {
     let mut output = std::ffi::OsString::from("O=");
     output.push(work);
     make(&source.folder).arg(output).assign("CROSS_COMPILE", CROSS).env("SOURCE_DATE_EPOCH", EPOCH)
 }
 
 /// A configuration with options changed: later lines win in Kconfig, so they replace what is there.
-fn with_options(config: &str, options: &[(String, String)]) -> String {
+pub(crate) fn with_options(config: &str, options: &[(String, String)]) -> String {
     let named = |line: &str, name: &str| {
         let rest = line.strip_prefix("# ").unwrap_or(line).strip_prefix(name);
         rest.is_some_and(|rest| rest.starts_with('=') || rest.starts_with(" is not set"))
@@ -177,7 +177,7 @@ fn option_line(name: &str, value: &str) -> String {
 }
 
 /// What was asked for must still be there after Kconfig has resolved dependencies.
-fn check_options(config: &str, options: &[(String, String)]) -> Result<()> {
+pub(crate) fn check_options(config: &str, options: &[(String, String)]) -> Result<()> {
     for (name, value) in options {
         let wanted = option_line(name, value);
         let gone = value == "n" && !config.lines().any(|line| line.starts_with(&format!("{name}=")));

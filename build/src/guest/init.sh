@@ -15,7 +15,24 @@ mount -t tmpfs tmp /tmp
 mount -t tmpfs run /run
 exec </dev/console >/dev/console 2>&1
 
-has() { grep -qw "trustbox.$1" /proc/cmdline; }
+# A signed command line (trustbox.verified) is the same in every boot: what the machine has says the rest.
+has() {
+    grep -qw "trustbox.$1" /proc/cmdline && return
+    grep -qw trustbox.verified /proc/cmdline || return
+    case $1 in
+    copy) grep -qs host /sys/bus/virtio/devices/*/mount_tag ;;
+    state) load state && [ "$(state_disk)" ] ;;
+    shell) [ -e /dev/hvc0 ] ;;
+    *) return 1 ;;
+    esac
+}
+
+# The disk that says that it is for secure storage
+state_disk() {
+    for disk in /sys/block/vd*; do
+        [ "$(cat "$disk/serial" 2>/dev/null)" = state ] && echo "/dev/${disk##*/}"
+    done
+}
 
 load() {
     while read -r module; do
@@ -44,7 +61,7 @@ if has copy; then
 fi
 if has state; then
     load state
-    mount -t ext4 /dev/vda /var/lib/tee || failure="cannot mount the state file: is it one that --state made?"
+    mount -t ext4 "$(state_disk)" /var/lib/tee || failure="cannot mount the state file: is it one that --state made?"
 fi
 ifconfig lo 127.0.0.1 up
 tee-supplicant -d --fs-parent-path /var/lib/tee /dev/teepriv0 || failure="no TEE: tee-supplicant does not start"

@@ -6,8 +6,10 @@ use anyhow::{Context, Result};
 use serde_json::json;
 use trustbox_boot_image::Error;
 use trustbox_boot_image::describe::{self, FileKind};
+use trustbox_boot_image::secure::{self, Claim};
 
 use super::{Inspection, Options};
+use crate::boot::root_keys::{holds, table_digest};
 use crate::input;
 use crate::recognise::Kind;
 use crate::verify::{Expected, Outcome, Verdict};
@@ -19,8 +21,8 @@ const MOST: u64 = 1 << 28;
 pub(crate) const PBL: Kind = Kind {
     name: "PBL",
     begins: |bytes| FileKind::of(bytes) == Some(FileKind::Pbl),
-    inspect: |path, _: &Options| inspect(path, describe::pbl),
-    verify: |path, _: &Expected| verify(path, "PBL", describe::pbl),
+    inspect: |path, _: &Options| inspect(path, pbl_lines),
+    verify: verify_pbl,
 };
 
 /// What BL2 reads.
@@ -30,6 +32,51 @@ pub(crate) const FIP: Kind = Kind {
     inspect: |path, _: &Options| inspect(path, describe::fip),
     verify: |path, _: &Expected| verify(path, "FIP", describe::fip),
 };
+
+/// The lines of a PBL, and of its headers where the boot ROM is told to verify it.
+fn pbl_lines(bytes: &[u8]) -> Result<Vec<String>, Error> {
+    let mut lines = describe::pbl(bytes)?;
+    for claim in secure::claims(bytes)?.iter().flatten() {
+        let Claim { what, header, table, .. } = claim;
+        let bits = table.keys().first().map_or(0, |key| key.modulus.len() * 8);
+        let right = if holds(claim) { "right" } else { "WRONG" };
+        lines.push(format!("signature of {what}"));
+        lines.push(format!(
+            "  super root keys         {} of RSA-{bits}, key {} signs",
+            header.keys, header.key
+        ));
+        lines.push(format!("  SHA-256 of the table    {}  (SRKH in the fuses)", hex(&table_digest(table))));
+        lines.push(format!("  signature               {right}, over {} octets", claim.message.len()));
+        lines.push(format!(
+            "  entry                   0x{:x}, flags 0x{:02x}",
+            header.entry_point, header.flags
+        ));
+    }
+    Ok(lines)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
+/// A signature by a table that the file brings along proves something only to who knows the table's digest.
+fn verify_pbl(path: &Path, expected: &Expected) -> Result<Verdict> {
+    let bytes = input::read(path, MOST)?;
+    let mut verdict = Verdict::new("PBL");
+    verdict.add("form and checksums", "", Outcome::of(describe::pbl(&bytes).map(drop)));
+    for claim in secure::claims(&bytes)?.iter().flatten() {
+        let (digest, by) = (hex(&table_digest(&claim.table)), format!("super root key {}", claim.header.key));
+        let result = match (&expected.srk_hash, holds(claim)) {
+            (_, false) => Outcome::Fails("the signature is wrong".to_owned()),
+            (None, true) => Outcome::NotChecked(format!(
+                "it holds under table {digest}\nhelp: --srk-hash says which one is yours"
+            )),
+            (Some(wanted), true) => Outcome::when(*wanted == digest, &format!("table {digest} is another")),
+        };
+        verdict.add_signature(claim.what, by, result);
+    }
+    Ok(verdict)
+}
 
 type Describe = fn(&[u8]) -> Result<Vec<String>, Error>;
 

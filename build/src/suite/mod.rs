@@ -1,5 +1,6 @@
 //! `tb test`: every check of the repository, each counted once. What did not run is never counted as passed.
 
+mod boot;
 mod budgets;
 mod checks;
 pub(crate) mod coverage;
@@ -15,6 +16,7 @@ mod packages;
 mod remote;
 mod signing;
 mod tap;
+mod xtest;
 mod yocto;
 
 use std::process::ExitCode;
@@ -37,6 +39,12 @@ pub(crate) struct Args {
     /// Only the check of this name; `--list` has the names
     #[arg(long, value_name = "CHECK", conflicts_with_all = ["fast", "device"])]
     only: Option<String>,
+    /// Only verified boot: signed boots, tampered and old ones refused, the other slot taken
+    #[arg(long, conflicts_with_all = ["fast", "device", "only"])]
+    boot: bool,
+    /// Only all of OP-TEE's own tests, on firmware with their pseudo-TAs: regression and pkcs11
+    #[arg(long, conflicts_with_all = ["fast", "device", "only", "boot"])]
+    xtest: bool,
     /// How thorough the device suite is, from 0 to 15
     #[arg(long, value_name = "N", default_value_t = 0)]
     level: u32,
@@ -88,7 +96,7 @@ impl Case {
 type Check = fn(&Builder, &Args) -> Result<Vec<Case>>;
 
 /// Checks in the order in which they run: the quick ones first. The flag says which belong to `--fast`.
-const CHECKS: [(&str, bool, Check); 17] = [
+const CHECKS: [(&str, bool, Check); 18] = [
     ("checks", true, |_, _| Ok(invariants::check())),
     ("format", true, |builder, _| checks::format(builder)),
     ("lints", true, |builder, _| checks::lints(builder)),
@@ -101,6 +109,7 @@ const CHECKS: [(&str, bool, Check); 17] = [
     ("keys", false, |builder, _| keys::run(builder)),
     ("yocto", false, |builder, _| yocto::run(builder)),
     ("firmware", false, |builder, _| firmware::run(builder)),
+    ("boot", false, |builder, _| boot::run(builder)),
     ("device", false, |builder, args| on_device::suite(builder, &selected(args), args.level)),
     ("examples", false, |builder, _| examples::run(builder)),
     ("campaign", false, |builder, _| crate::campaign::check(builder)),
@@ -127,6 +136,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         report.add(ui::step("test miri", || miri::run(&builder))?);
         return report.finish(&builder);
     }
+    if args.xtest {
+        report.add(ui::step("test all of xtest", || xtest::run(&builder))?);
+        return report.finish(&builder);
+    }
     for (name, fast, check) in CHECKS {
         if wanted(args, name, fast) {
             let result = ui::step(&format!("test {name}"), || check(&builder, args));
@@ -138,6 +151,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
 fn wanted(args: &Args, name: &str, fast: bool) -> bool {
     match (&args.only, &args.device) {
+        _ if args.boot => name == "boot",
         (Some(only), _) => name == only,
         (None, Some(_)) => name == "device",
         (None, None) => fast || !args.fast,

@@ -25,6 +25,8 @@ pub enum Error {
     Length(&'static str, usize, usize),
     /// Two things at the same place: what, where the first ends, where the second starts.
     Overlap(&'static str, u64, u64),
+    /// A key that must not sign any more, counted from one.
+    Revoked(u8),
     /// Something is there twice, or lacks: what, how many.
     Count(&'static str, usize),
 }
@@ -56,6 +58,7 @@ impl fmt::Display for Error {
             Self::Overlap(what, end, start) => {
                 write!(f, "{what}: the first ends at 0x{end:x}, the second starts at 0x{start:x}")
             }
+            Self::Revoked(key) => write!(f, "super root key {key} is revoked, it cannot sign"),
             Self::Count(what, count) => write!(f, "{what}: {count} found, one expected"),
         }
     }

@@ -10,7 +10,12 @@ const ENTRY: usize = 40;
 const WHAT: &str = "FIP";
 
 /// The images a FIP may have, in the order in which `fiptool` writes them.
-const KINDS: [(Kind, [u8; 16], &str); 7] = [
+const KINDS: [(Kind, [u8; 16], &str); 16] = [
+    (
+        Kind::Bl2,
+        *b"\x5f\xf9\xec\x0b\x4d\x22\x3e\x4d\xa5\x44\xc3\x9d\x81\xc7\x3f\x0a",
+        "BL2: trusted boot firmware",
+    ),
     (
         Kind::Bl31,
         *b"\x47\xd4\x08\x6d\x4c\xfe\x98\x46\x9b\x95\x29\x50\xcb\xbd\x5a\x00",
@@ -38,11 +43,53 @@ const KINDS: [(Kind, [u8; 16], &str); 7] = [
         *b"\x08\xb8\xf1\xd9\xc9\xcf\x93\x49\xa9\x62\x6f\xbc\x6b\x72\x65\xcc",
         "hardware configuration",
     ),
+    (
+        Kind::Bl2Certificate,
+        *b"\xd6\xe2\x69\xea\x5d\x63\xe4\x11\x8d\x8c\x9f\xba\xbe\x99\x56\xa5",
+        "certificate of BL2",
+    ),
+    (
+        Kind::TrustedKeyCertificate,
+        *b"\x82\x7e\xe8\x90\xf8\x60\xe4\x11\xa1\xb4\x77\x7a\x21\xb4\xf9\x4c",
+        "certificate of both worlds' keys",
+    ),
+    (
+        Kind::MonitorKeyCertificate,
+        *b"\x8a\xb8\xbe\xcc\xf9\x60\xe4\x11\x9a\xd0\xeb\x48\x22\xd8\xdc\xf8",
+        "certificate of BL31's key",
+    ),
+    (
+        Kind::MonitorCertificate,
+        *b"\xe2\xb2\x0c\x20\x5e\x63\xe4\x11\x9c\xe8\xab\xcc\xf9\x2b\xb6\x66",
+        "certificate of BL31",
+    ),
+    (
+        Kind::OpteeKeyCertificate,
+        *b"\x94\x77\xd6\x03\xfb\x60\xe4\x11\x85\xdd\xb7\x10\x5b\x8c\xee\x04",
+        "certificate of OP-TEE's key",
+    ),
+    (
+        Kind::OpteeCertificate,
+        *b"\xa4\x9f\x44\x11\x5e\x63\xe4\x11\x87\x28\x3f\x05\x72\x2a\xf3\x3d",
+        "certificate of OP-TEE",
+    ),
+    (
+        Kind::UBootKeyCertificate,
+        *b"\x8a\xd5\x83\x2a\xfb\x60\xe4\x11\x8a\xaf\xdf\x30\xbb\xc4\x98\x59",
+        "certificate of U-Boot's key",
+    ),
+    (
+        Kind::UBootCertificate,
+        *b"\x8e\xc4\xc1\xf3\x5d\x63\xe4\x11\xa7\xa9\x87\xee\x40\xb2\x3f\xa7",
+        "certificate of U-Boot",
+    ),
 ];
 
 /// What an image is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Kind {
+    /// Trusted boot firmware, where it is loaded from a FIP.
+    Bl2,
     /// EL3 runtime firmware.
     Bl31,
     /// OP-TEE.
@@ -57,7 +104,23 @@ pub enum Kind {
     TrustedBootConfig,
     /// Device tree of the hardware.
     HardwareConfig,
-    /// One that has no name here, by its UUID: a certificate, for example.
+    /// Certificate of BL2.
+    Bl2Certificate,
+    /// Certificate of both worlds' keys.
+    TrustedKeyCertificate,
+    /// Certificate of BL31's key.
+    MonitorKeyCertificate,
+    /// Certificate of BL31.
+    MonitorCertificate,
+    /// Certificate of OP-TEE's key.
+    OpteeKeyCertificate,
+    /// Certificate of OP-TEE.
+    OpteeCertificate,
+    /// Certificate of U-Boot's key.
+    UBootKeyCertificate,
+    /// Certificate of U-Boot.
+    UBootCertificate,
+    /// One that has no name here, by its UUID.
     Other([u8; 16]),
 }
 

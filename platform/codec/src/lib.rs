@@ -12,6 +12,7 @@ pub mod fip;
 pub mod pbi;
 pub mod pbl;
 pub mod rcw;
+pub mod secure;
 pub mod security_header;
 mod words;
 

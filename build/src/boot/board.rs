@@ -1,0 +1,96 @@
+//! A real board's firmware as a product has it: every stage signed, from what the boot ROM reads to U-Boot, which is locked.
+//!
+//! The boot ROM verifies PBI commands and BL2 by super root keys of which the fuses have the digest; BL2 verifies the FIP by
+//! X.509 certificates and by counters in fuses; U-Boot verifies kernel, device tree and RAM disk. **Not tried on hardware.**
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use trustbox_boot_image::secure::prepare;
+
+use crate::board::soc::{Hardware, MediumKind};
+use crate::boot::certificates::{Counters, Signed};
+use crate::boot::fuses;
+use crate::boot::keys::{Keys, Role};
+use crate::boot::root_keys::RootKeys;
+use crate::boot::u_boot::{Places, Request};
+use crate::builder::Builder;
+use crate::firmware::images::{boot_region, in_region};
+use crate::firmware::{copy, facts};
+use crate::hash::Key;
+
+/// What is left of a build that is signed.
+const IMAGES: [&str; 4] = ["bl2.bin", "bl2.elf", "bl31.bin", "bl31.elf"];
+
+impl Builder {
+    /// Writes signed images of each medium, and the plan for the fuses, to a folder.
+    pub(crate) fn signed_board(&self, root: &RootKeys, counters: Counters, out: &Path) -> Result<()> {
+        let hardware = self.board.hardware().context("the board is emulated")?;
+        let keys = self.boot_keys()?;
+        let optee = self.board_optee(&self.board_ta()?)?.join("tee-raw.bin");
+        let u_boot = self.locked_u_boot(&hardware, &keys)?;
+        fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+        for (kind, medium) in hardware.media {
+            let tfa = self.verifying_board_tfa(&hardware, *kind, &keys)?;
+            in_region(&hardware, "bl2", &tfa.join("bl2.elf"))?;
+            in_region(&hardware, "bl31", &tfa.join("bl31.elf"))?;
+            let place = hardware.placement(*kind).context("the board has no room for BL2")?;
+            let bl2 = fs::read(tfa.join("bl2.bin"))?;
+            let pbl = root.sign(prepare(&hardware.pbl(*kind)?, &bl2, &place, &root.signing)?)?;
+            let bl31 = tfa.join("bl31.bin");
+            let images = Signed {
+                bl2: None,
+                bl31: &bl31,
+                optee: std::slice::from_ref(&optee),
+                u_boot: &u_boot.join("u-boot.bin"),
+            };
+            let fip = self.signed_fip(&images, &keys, counters, &self.work("certificates")?)?;
+            let region = |name: &str| medium.region(name).with_context(|| format!("no region {name}"));
+            let boot = boot_region([(region("pbl")?, &pbl), (region("fip")?, &fip)])?;
+            for (name, content) in [("pbl.bin", &pbl), ("fip.bin", &fip), ("boot.img", &boot)] {
+                fs::write(out.join(format!("{}-{name}", kind.name())), content)?;
+            }
+        }
+        copy(&u_boot.join("u-boot.config"), &out.join("u-boot.config"))?;
+        fs::write(out.join("NOT-TRUSTED"), "signed with development keys; not tried on hardware\n")?;
+        fuses::Plan::of(&self.board, root, counters).write(out)
+    }
+
+    /// U-Boot for this board that boots signed images only.
+    pub(crate) fn locked_u_boot(&self, hardware: &Hardware<'_>, keys: &Keys) -> Result<PathBuf> {
+        let facts = self.board.verified()?;
+        let states = hardware.media.values().filter_map(|medium| medium.region("boot-state"));
+        let state = states.map(|region| region.start).next().context("no medium has a region boot-state")?;
+        let places = Places { media: &facts.media, state, image: facts.image, room: facts.room };
+        let options = facts.options.clone().into_iter().chain(places.options()).collect();
+        let tree = self.board_trees(hardware)?.join("u-boot.dtb");
+        let request = Request { package: &facts.package, defconfig: &facts.defconfig, options, tree: &tree };
+        self.verifying_u_boot(&request, keys)
+    }
+
+    /// BL2 and BL31 that verify what they load by this root key.
+    fn verifying_board_tfa(&self, hardware: &Hardware<'_>, kind: MediumKind, keys: &Keys) -> Result<PathBuf> {
+        let (source, mbedtls) = (self.source("arm-trusted-firmware")?, self.source("mbedtls")?);
+        let (header, tfa) = (facts::header(hardware)?, &self.board.tfa);
+        let flags = tfa.flags.iter().flat_map(|(name, value)| [name, value]);
+        let key = Key::new("verifying-board-tfa").text(&source.key).text(&mbedtls.key).text(&tfa.platform);
+        let key =
+            key.texts(flags).text(&header).text(kind.boot_mode()).file(&keys.public(Role::Root))?.finish();
+        self.cached(&format!("verifying-tfa/{}", kind.name()), &key, |dirs| {
+            let work = self.work(&format!("tfa-{key}"))?;
+            let (generated, digest) = (work.join("facts"), work.join("root.sha256"));
+            fs::create_dir_all(&generated)?;
+            fs::write(generated.join("trustbox_board.h"), &header)?;
+            fs::write(&digest, keys.root_digest()?)?;
+            let make = self.trusted_boot(self.tfa_base(&source, &work), &mbedtls.folder, keys);
+            let make = make.assign("BOOT_MODE", kind.boot_mode()).assign("TRUSTBOX_BOARD", &generated);
+            make.assign("ROTPK_HASH", &digest).args(["bl2", "bl31"]).run(&dirs.log)?;
+            let built = work.join(&tfa.platform).join("release");
+            IMAGES.iter().try_for_each(|name| {
+                let folder = if name.ends_with(".elf") { name.trim_end_matches(".elf") } else { "" };
+                copy(&built.join(folder).join(name), &dirs.out.join(name))
+            })
+        })
+    }
+}
