@@ -77,8 +77,9 @@ pub(crate) const STEPS_PROGRAM: [&str; 11] = [
 ];
 /// The whole device suite without KVM.
 const SUITE_TIME: Duration = Duration::from_secs(900);
-/// Cases of OP-TEE's regression suite: core self tests, threads, crypto in user mode, many sessions, basic features.
-const XTEST_CASES: [&str; 6] = ["1001", "1002", "1003", "1004", "1005", "1006"];
+/// Cases of OP-TEE's regression suite: core self tests, threads, crypto in user mode, many sessions, basic features, the plugin of
+/// tee-supplicant, applications signed through subkeys.
+const XTEST_CASES: [&str; 8] = ["1001", "1002", "1003", "1004", "1005", "1006", "1033", "1039"];
 
 /// A device that files are brought to and that runs commands.
 pub(crate) trait Place {
