@@ -216,7 +216,14 @@ mod tests {
 
     #[test]
     fn what_is_bound_to_a_thread_ends_with_it() {
-        let sleep = || Tool::new("sleep").arg("60").command_of_this_thread().unwrap().spawn().unwrap();
+        let sleep = || {
+            let child = Tool::new("sleep").arg("60").command_of_this_thread().unwrap().spawn().unwrap();
+            let name = format!("/proc/{}/comm", child.id());
+            while std::fs::read_to_string(&name).unwrap() != "sleep\n" {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+            child
+        };
         let mut child = std::thread::spawn(sleep).join().unwrap();
         assert!(!child.wait().unwrap().success());
         let missing = Tool::new("no-such-program").command_of_this_thread().unwrap_err().to_string();

@@ -1,7 +1,8 @@
 //! Root kills tee-supplicant in the middle of a call and starts it again: the call ends, done or refused as a whole.
 
 use std::fs;
-use std::process::Command as Process;
+use std::io;
+use std::process::{Child, Command as Process, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -87,24 +88,40 @@ fn running() -> Option<(u32, Vec<String>)> {
 }
 
 /// Kills it and starts it again, as often as it takes: the driver serves one at a time, and the old one takes a moment to die.
-fn restart((number, words): &(u32, Vec<String>), pause: Duration) -> std::io::Result<()> {
+fn restart((number, words): &(u32, Vec<String>), pause: Duration) -> io::Result<()> {
     Process::new("kill").args(["-9", &number.to_string()]).status()?;
     thread::sleep(pause);
     let end = Instant::now() + RESTART;
-    loop {
-        let mut start = Process::new(&words[0]);
-        // A file: a pipe would stay open in what goes on in the background.
-        let messages = fs::File::create(MESSAGES)?;
-        let status = start.args(&words[1..]).stdout(messages.try_clone()?).stderr(messages).status()?;
-        if status.success() && running().is_some_and(|(now, _)| now != *number) {
+    while Instant::now() < end {
+        let mut new = start(words)?;
+        if serves(&mut new, end)? {
+            thread::spawn(move || new.wait());
             return Ok(());
-        }
-        if Instant::now() > end {
-            let messages = fs::read_to_string(MESSAGES)?;
-            let waits = race::waiting(&format!("/proc/{number}/task"));
-            let message = format!("{NAME} ended with {status}: {}; the old one{waits}", messages.trim());
-            return Err(std::io::Error::other(message));
         }
         thread::sleep(Duration::from_millis(50));
     }
+    let messages = fs::read_to_string(MESSAGES)?;
+    let waits = race::waiting(&format!("/proc/{number}/task"));
+    Err(io::Error::other(format!("{NAME} does not start: {}; the old one{waits}", messages.trim())))
+}
+
+/// In the foreground: what it does to get away from whoever starts it fails now and then, and then nobody serves.
+fn start(words: &[String]) -> io::Result<Child> {
+    let messages = fs::File::create(MESSAGES)?;
+    let mut command = Process::new(&words[0]);
+    command.args(words[1..].iter().filter(|word| *word != "-d"));
+    command.stdin(Stdio::null()).stdout(messages.try_clone()?).stderr(messages).spawn()
+}
+
+/// Whether it got hold of the driver, or ended because another one has it.
+fn serves(new: &mut Child, end: Instant) -> io::Result<bool> {
+    while new.try_wait()?.is_none() && Instant::now() < end {
+        let files = fs::read_dir(format!("/proc/{}/fd", new.id())).into_iter().flatten().flatten();
+        let mut open = files.filter_map(|file| fs::read_link(file.path()).ok());
+        if open.any(|file| file.starts_with("/dev") && file.to_string_lossy().contains("teepriv")) {
+            return Ok(true);
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(false)
 }
