@@ -16,6 +16,7 @@ use trustbox_package::sign::public_key;
 
 use crate::builder::Builder;
 use crate::tool::Tool;
+use crate::ui;
 
 /// How long the service may take to start, and to stop.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -44,7 +45,8 @@ impl KeyService {
     pub(super) fn start(builder: &Builder, keys: &DevKeys, folder: &Path) -> Result<Self> {
         let log = builder.log("trustbox-keys-build");
         // Without naming its package: the host tests then share what is compiled.
-        builder.cargo().args(["build", "--color=never", "--bin", "trustbox-keys"]).run(&log)?;
+        let build = builder.cargo().args(["build", "--color=never", "--bin", "trustbox-keys"]);
+        ui::step("trustbox-keys", || build.run(&log))?;
         let program = builder.repo().root().join("target/debug/trustbox-keys");
         DirBuilder::new()
             .mode(0o700)
