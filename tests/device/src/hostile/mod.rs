@@ -40,11 +40,11 @@ pub const ACTS: &[Act] = &[
     Act { id: 5005, name: "call pseudo-TAs and enclaves", level: 0, run: calls::direct },
     Act { id: 5006, name: "use everything up", level: 0, run: calls::exhaust },
     Act { id: 5007, name: "kill tee-supplicant", level: 1, run: supplicant::kill },
-    Act { id: 6011, name: "edit a file", level: 1, run: files::edit },
-    Act { id: 6012, name: "cut a file short", level: 1, run: files::truncate },
-    Act { id: 6013, name: "delete a file", level: 1, run: files::delete },
-    Act { id: 6014, name: "swap two files", level: 1, run: files::swap },
-    Act { id: 6015, name: "replay a file", level: 1, run: files::replay },
+    Act { id: 6011, name: "edit a file", level: 0, run: files::edit },
+    Act { id: 6012, name: "cut a file short", level: 0, run: files::truncate },
+    Act { id: 6013, name: "delete a file", level: 0, run: files::delete },
+    Act { id: 6014, name: "swap two files", level: 0, run: files::swap },
+    Act { id: 6015, name: "replay a file", level: 0, run: files::replay },
 ];
 
 /// Does an act as often as a case should.
