@@ -99,13 +99,8 @@ pub struct Device {
 impl Device {
     /// Boots a device and waits until it takes commands.
     pub fn boot(images: &Images, options: &BootOptions) -> Result<Self> {
-        let (folder, sockets) = new_folders(images)?;
-        let options = prepared(options)?;
+        let Machine { folder, sockets, tool } = Machine::prepare(images, options, Console::Ports)?;
         let listeners = PORTS.map(|name| UnixListener::bind(sockets.join(name)));
-        let share = folder.join("share");
-        let flash = Flash::prepare(images, &options, &sockets)?;
-        let folders = BootFolders { logs: &folder, sockets: &sockets, share: &share, flash: &flash };
-        let tool = qemu_args::tool(images, &options, Console::Ports, &folders);
         let qemu = spawn(&tool, &folder)?;
         let (sender, events) = channel();
         let control = UnixStream::pair()?.0;
@@ -317,12 +312,7 @@ impl Drop for Device {
 
 /// An interactive shell on a console of the device; returns when it is off.
 pub(crate) fn shell(images: &Images, options: &BootOptions) -> Result<()> {
-    let (folder, sockets) = new_folders(images)?;
-    let options = prepared(options)?;
-    let share = folder.join("share");
-    let flash = Flash::prepare(images, &options, &sockets)?;
-    let folders = BootFolders { logs: &folder, sockets: &sockets, share: &share, flash: &flash };
-    let tool = qemu_args::tool(images, &options, Console::Terminal, &folders);
+    let Machine { folder, sockets, tool } = Machine::prepare(images, options, Console::Terminal)?;
     let status = tool.command().status().with_context(|| missing_emulator(&tool));
     fs::remove_dir_all(sockets)?;
     let status = status?;
@@ -330,6 +320,26 @@ pub(crate) fn shell(images: &Images, options: &BootOptions) -> Result<()> {
         bail!("the emulator ended with {status}\nlogs: {}", folder.display());
     }
     Ok(())
+}
+
+/// A machine that was not started yet: its folders, and the command that starts it.
+pub(crate) struct Machine {
+    pub(crate) folder: PathBuf,
+    pub(crate) sockets: PathBuf,
+    pub(crate) tool: Tool,
+}
+
+impl Machine {
+    /// Makes new folders, and the flash with the firmware in it.
+    pub(crate) fn prepare(images: &Images, options: &BootOptions, console: Console) -> Result<Self> {
+        let (folder, sockets) = new_folders(images)?;
+        let options = prepared(options)?;
+        let share = folder.join("share");
+        let flash = Flash::prepare(images, &options, &sockets)?;
+        let folders = BootFolders { logs: &folder, sockets: &sockets, share: &share, flash: &flash };
+        let tool = qemu_args::tool(images, &options, console, &folders);
+        Ok(Self { folder, sockets, tool })
+    }
 }
 
 pub(crate) fn spawn(tool: &Tool, folder: &Path) -> Result<Child> {

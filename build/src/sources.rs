@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::builder::Builder;
+use crate::builder::{Builder, Repo};
 use crate::hash::Key;
 use crate::tool::Tool;
 
@@ -18,7 +18,7 @@ pub(crate) struct Source {
 impl Builder {
     /// A source package, Debian's patches and `platform/patches/<name>/*.patch` applied.
     pub(crate) fn source(&self, name: &str) -> Result<Source> {
-        self.source_with(name, &format!("{name}-source"), &self.our_patches(name)?)
+        self.source_with(name, &format!("{name}-source"), &self.repo.patches(name)?)
     }
 
     /// A source package as Debian has it, to compare ours with.
@@ -52,10 +52,12 @@ impl Builder {
             })
         })
     }
+}
 
+impl Repo {
     /// Our patches to a package, in the order in which they are applied.
-    pub(crate) fn our_patches(&self, name: &str) -> Result<Vec<PathBuf>> {
-        let folder = self.repo.root().join("platform/patches").join(name);
+    pub(crate) fn patches(&self, name: &str) -> Result<Vec<PathBuf>> {
+        let folder = self.root().join("platform/patches").join(name);
         if !folder.is_dir() {
             return Ok(Vec::new());
         }

@@ -14,7 +14,7 @@ use crate::boot::certificates::{Counters, Signed};
 use crate::boot::fuses;
 use crate::boot::keys::{Keys, Role};
 use crate::boot::root_keys::RootKeys;
-use crate::boot::u_boot::{Places, Request};
+use crate::boot::u_boot::Request;
 use crate::builder::Builder;
 use crate::firmware::images::{boot_region, in_region};
 use crate::firmware::{copy, facts};
@@ -62,11 +62,8 @@ impl Builder {
         let facts = self.board.verified()?;
         let states = hardware.media.values().filter_map(|medium| medium.region("boot-state"));
         let state = states.map(|region| region.start).next().context("no medium has a region boot-state")?;
-        let places = Places { media: &facts.media, state, image: facts.image, room: facts.room };
-        let options = facts.options.clone().into_iter().chain(places.options()).collect();
         let tree = self.board_trees(hardware)?.join("u-boot.dtb");
-        let request = Request { package: &facts.package, defconfig: &facts.defconfig, options, tree: &tree };
-        self.verifying_u_boot(&request, keys)
+        self.verifying_u_boot(&Request::of(facts, state, &tree), keys)
     }
 
     /// BL2 and BL31 that verify what they load by this root key.

@@ -6,18 +6,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::board::Verified;
 use crate::boot::certificates::Counters;
 use crate::boot::image::Parts;
 use crate::boot::keys::Keys;
 use crate::boot::medium;
-use crate::boot::u_boot::{Places, Request};
+use crate::boot::u_boot::Request;
 use crate::builder::Builder;
-use crate::device::flash::Flash;
-use crate::device::folders::new_folders;
-use crate::device::{BootOptions, spawn};
+use crate::device::{BootOptions, Machine, spawn};
 use crate::guest::{GuestKind, Images};
-use crate::qemu_args::{self, BootFolders, Console};
+use crate::qemu_args::Console;
 
 /// The word of the signed command line that says what this boot is.
 const WORD: &str = "trustbox.verified";
@@ -41,7 +38,8 @@ impl Builder {
         let emulator = self.board.emulator()?.clone();
         let facts = self.board.verified()?;
         let machine = self.machine_tree(&emulator)?;
-        let u_boot = self.verifying_u_boot(&self.emulated_request(facts, &machine)?, &keys)?;
+        let state = facts.state.context("the emulated board has no verified.state")?;
+        let u_boot = self.verifying_u_boot(&Request::of(facts, state, &machine), &keys)?;
         let firmware = self.verifying_firmware(&u_boot.join("u-boot.bin"), &keys, counters)?;
         let images = self.images_with(&firmware, kind)?;
         let image = self.verified_image(&keys, &images, &u_boot, "TrustBox")?;
@@ -64,13 +62,6 @@ impl Builder {
         let parts = Parts { kernel, tree: &tree, initrd, address: facts.kernel, description: text };
         self.signed_image(&parts, keys, u_boot)
     }
-
-    fn emulated_request<'a>(&self, facts: &'a Verified, tree: &'a Path) -> Result<Request<'a>> {
-        let state = facts.state.context("the emulated board has no verified.state")?;
-        let places = Places { media: &facts.media, state, image: facts.image, room: facts.room };
-        let options = facts.options.clone().into_iter().chain(places.options()).collect();
-        Ok(Request { package: &facts.package, defconfig: &facts.defconfig, options, tree })
-    }
 }
 
 impl Set {
@@ -92,11 +83,7 @@ pub(crate) fn boot_until(
     words: &[&str],
     limit: Duration,
 ) -> Result<(usize, String)> {
-    let (folder, sockets) = new_folders(images)?;
-    let share = folder.join("share");
-    let flash = Flash::prepare(images, options, &sockets)?;
-    let folders = BootFolders { logs: &folder, sockets: &sockets, share: &share, flash: &flash };
-    let tool = qemu_args::tool(images, options, Console::None, &folders);
+    let Machine { folder, sockets, tool } = Machine::prepare(images, options, Console::None)?;
     let began = Instant::now();
     let mut qemu = spawn(&tool, &folder)?;
     let mut found = None;

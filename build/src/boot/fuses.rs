@@ -14,6 +14,7 @@ use trustbox_boot_image::secure::MAX_KEYS;
 use crate::board::Board;
 use crate::boot::certificates::Counters;
 use crate::boot::root_keys::RootKeys;
+use crate::hash::hex;
 
 /// The security fuse processor.
 const BASE: u64 = 0x01e8_0000;
@@ -57,11 +58,10 @@ impl Plan {
             fuses: Vec::new(),
         };
         for (number, word) in root.digest().chunks_exact(4).enumerate() {
-            let word: String = word.iter().map(|octet| format!("{octet:02x}")).collect();
             plan.add(
                 &format!("SRKH{number}"),
                 0x254 + 4 * number as u64,
-                Some(format!("0x{word}")),
+                Some(format!("0x{}", hex(word))),
                 "only images signed by these keys are ever believed",
                 "",
             );

@@ -90,21 +90,18 @@ impl Keys {
         Ok(keys)
     }
 
-    /// OpenSSL writes private keys that only their owner reads. A key is there with everything that belongs to it.
+    /// A key is there with everything that belongs to it.
     fn ensure_one(&self, role: Role, log: &Path) -> Result<()> {
         let (private, public) = (self.private(role), self.public(role));
         let certificate = self.folder.join(format!("{}.crt", role.name()));
         if private.is_file() && public.is_file() && certificate.is_file() {
             return Ok(());
         }
-        let part = self.folder.join("unfinished");
-        let openssl = || Tool::new("openssl");
-        openssl().args(["genrsa", "-out"]).arg(&part).arg(BITS).run(log)?;
-        openssl().args(["rsa", "-in"]).arg(&part).args(["-pubout", "-out"]).arg(&public).run(log)?;
-        let subject = format!("/CN=TrustBox NOT-TRUSTED {}", role.name());
-        let request = openssl().args(["req", "-batch", "-new", "-x509", "-days", DAYS, "-subj", &subject]);
-        request.arg("-key").arg(&part).arg("-out").arg(&certificate).run(log)?;
-        Ok(fs::rename(part, private)?)
+        make_pair(&private, &public, BITS, log, |part| {
+            let subject = format!("/CN=TrustBox NOT-TRUSTED {}", role.name());
+            let request = Tool::new("openssl").args(["req", "-batch", "-new", "-x509", "-days", DAYS]);
+            request.args(["-subj", &subject, "-key"]).arg(part).arg("-out").arg(&certificate).run(log)
+        })
     }
 
     /// SHA-256 of the root's public key, as BL1 or BL2 has it.
@@ -115,6 +112,30 @@ impl Keys {
         ensure!(label == "PUBLIC KEY", "{} holds {label}", self.public(Role::Root).display());
         Ok(ring::digest::digest(&ring::digest::SHA256, &der).as_ref().to_vec())
     }
+}
+
+/// Makes an RSA development key, unless both files are there.
+pub(crate) fn ensure_pair(private: &Path, public: &Path, bits: &str, log: &Path) -> Result<()> {
+    if private.is_file() && public.is_file() {
+        return Ok(());
+    }
+    make_pair(private, public, bits, log, |_| Ok(()))
+}
+
+/// OpenSSL writes private keys that only their owner reads. The private file is there last, after what `more` makes of it.
+fn make_pair(
+    private: &Path,
+    public: &Path,
+    bits: &str,
+    log: &Path,
+    more: impl FnOnce(&Path) -> Result<()>,
+) -> Result<()> {
+    let part = private.with_file_name("unfinished");
+    let openssl = || Tool::new("openssl");
+    openssl().args(["genrsa", "-out"]).arg(&part).arg(bits).run(log)?;
+    openssl().args(["rsa", "-in"]).arg(&part).args(["-pubout", "-out"]).arg(public).run(log)?;
+    more(&part)?;
+    Ok(fs::rename(part, private)?)
 }
 
 impl Builder {

@@ -13,10 +13,10 @@ use sha2::{Digest, Sha256};
 use trustbox_boot_image::secure::{Claim, KeyTable, Prepared, RootKey, Signing};
 use trustbox_pkcs11::RsaKey;
 
+use crate::boot::keys::ensure_pair;
 use crate::builder::Builder;
 use crate::pack::source::Source;
 use crate::sign_ta::{Algorithm, SigningKey};
-use crate::tool::Tool;
 
 /// Bits of development keys: the boot ROM takes 2048 and 4096.
 const BITS: &str = "2048";
@@ -127,13 +127,7 @@ fn development_keys(folder: &Path, log: &Path) -> Result<Vec<PathBuf>> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let one = |number: usize| {
         let [private, public] = ["key", "pub.pem"].map(|kind| folder.join(format!("srk-{number}.{kind}")));
-        if !private.is_file() || !public.is_file() {
-            let part = folder.join("unfinished");
-            Tool::new("openssl").args(["genrsa", "-out"]).arg(&part).arg(BITS).run(log)?;
-            let tool = Tool::new("openssl").args(["rsa", "-in"]).arg(&part);
-            tool.args(["-pubout", "-out"]).arg(&public).run(log)?;
-            fs::rename(part, private)?;
-        }
+        ensure_pair(&private, &public, BITS, log)?;
         Ok(public)
     };
     (1..=KEYS).map(one).collect()

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::board::Verified;
 use crate::boot::keys::{Keys, Role};
 use crate::boot::options;
 use crate::builder::Builder;
@@ -24,33 +25,26 @@ const TOOLS: [&str; 2] = ["mkimage", "fdt_add_pubkey"];
 
 /// What a verifying U-Boot is made of.
 pub(crate) struct Request<'a> {
-    pub(crate) package: &'a str,
-    pub(crate) defconfig: &'a str,
+    package: &'a str,
+    defconfig: &'a str,
     /// The board's own.
-    pub(crate) options: BTreeMap<String, String>,
+    options: BTreeMap<String, String>,
     /// Its device tree, without the key.
-    pub(crate) tree: &'a Path,
+    tree: &'a Path,
 }
 
-/// Where images are and may be.
-pub(crate) struct Places<'a> {
-    /// `NAME NUMBER NAME NUMBER`, as U-Boot names media.
-    pub(crate) media: &'a str,
-    pub(crate) state: u64,
-    pub(crate) image: u64,
-    pub(crate) room: u64,
-}
-
-impl Places<'_> {
-    /// As options of U-Boot.
-    pub(crate) fn options(&self) -> [(String, String); 4] {
-        [
-            ("MEDIA", format!("\"{}\"", self.media)),
-            ("STATE_OFFSET", format!("0x{:x}", self.state)),
-            ("IMAGE_ADDRESS", format!("0x{:x}", self.image)),
-            ("IMAGE_SIZE", format!("0x{:x}", self.room)),
-        ]
-        .map(|(name, value)| (format!("CONFIG_TRUSTBOX_{name}"), value))
+impl<'a> Request<'a> {
+    /// What a board says of it; `state` is where the boot state is on the medium.
+    pub(crate) fn of(facts: &'a Verified, state: u64, tree: &'a Path) -> Self {
+        let places = [
+            ("MEDIA", format!("\"{}\"", facts.media)),
+            ("STATE_OFFSET", format!("0x{state:x}")),
+            ("IMAGE_ADDRESS", format!("0x{:x}", facts.image)),
+            ("IMAGE_SIZE", format!("0x{:x}", facts.room)),
+        ];
+        let places = places.map(|(name, value)| (format!("CONFIG_TRUSTBOX_{name}"), value));
+        let options = facts.options.clone().into_iter().chain(places).collect();
+        Self { package: &facts.package, defconfig: &facts.defconfig, options, tree }
     }
 }
 

@@ -172,12 +172,18 @@ impl Parts {
     }
 }
 
-fn write_images(out: &Path, kind: MediumKind, images: &Images) -> Result<()> {
+/// Writes the images of a medium; returns their paths.
+pub(crate) fn write_images(out: &Path, kind: MediumKind, images: &Images) -> Result<Vec<PathBuf>> {
     let files = [
         (Part::Rcw, &images.rcw),
         (Part::Pbl, &images.pbl),
         (Part::Fip, &images.fip),
         (Part::Boot, &images.boot),
     ];
-    files.iter().try_for_each(|(part, content)| Ok(fs::write(out.join(part.file(kind.name())), content)?))
+    let write = |(part, content): (Part, &Vec<u8>)| {
+        let path = out.join(part.file(kind.name()));
+        fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(path)
+    };
+    files.into_iter().map(write).collect()
 }

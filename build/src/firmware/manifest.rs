@@ -69,7 +69,7 @@ fn manifest(
 fn components(builder: &Builder) -> Result<Vec<Value>> {
     let one = |name: &&str| {
         let package = builder.lock.package(name)?;
-        let patches = builder.our_patches(name)?;
+        let patches = builder.repo.patches(name)?;
         let patches = patches
             .iter()
             .map(|path| Ok(json!({"name": self::name(path), "sha256": sha256_hex(&fs::read(path)?)})));

@@ -10,6 +10,7 @@ use trustbox_boot_image::secure::{self, Claim};
 
 use super::{Inspection, Options};
 use crate::boot::root_keys::{holds, table_digest};
+use crate::hash::hex;
 use crate::input;
 use crate::recognise::Kind;
 use crate::verify::{Expected, Outcome, Verdict};
@@ -53,10 +54,6 @@ fn pbl_lines(bytes: &[u8]) -> Result<Vec<String>, Error> {
         ));
     }
     Ok(lines)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
 /// A signature by a table that the file brings along proves something only to who knows the table's digest.

@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 use trustbox_boot_image::secure::RootKey;
 
 use super::{Algorithm, DIGEST_SIZE, HEADER_SIZE, MAGIC, SigningKey, le32, resign};
+use crate::boot::keys::ensure_pair;
 use crate::boot::root_keys::read_public;
-use crate::tool::Tool;
 
 const SUBKEY: u32 = 3;
 /// Subkeys one below the other.
@@ -36,14 +36,7 @@ impl Subkeys {
             |number: usize, kind: &str| -> PathBuf { folder.join(format!("xtest-subkey-{number}.{kind}")) };
         let one = |number: usize| {
             let (private, public) = (path(number, "key"), path(number, "pub.pem"));
-            if !private.is_file() || !public.is_file() {
-                let part = folder.join("unfinished");
-                Tool::new("openssl").args(["genrsa", "-out"]).arg(&part).arg(BITS).run(log)?;
-                let tool =
-                    Tool::new("openssl").args(["rsa", "-pubout", "-in"]).arg(&part).arg("-out").arg(&public);
-                tool.run(log)?;
-                std::fs::rename(part, &private)?;
-            }
+            ensure_pair(&private, &public, BITS, log)?;
             Ok((SigningKey::load(&private)?, read_public(&public)?))
         };
         Ok(Self((0..LEVELS).map(one).collect::<Result<_>>()?))

@@ -47,7 +47,6 @@ impl BuildFolder {
         user: &str,
     ) -> Result<Self> {
         let path = repo.root().join("target/yocto/check").join(machine.name);
-        fs::create_dir_all(path.join("conf")).with_context(|| format!("cannot make {}", path.display()))?;
         let root = Tool::new("id").arg("-u").output()?.trim() == "0";
         let folder = Self {
             path,

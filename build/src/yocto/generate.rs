@@ -98,7 +98,7 @@ fn write(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn head(from: &str) -> String {
+pub(super) fn head(from: &str) -> String {
     format!("# Written by `build/tb yocto generate` from {from}: edit that, not this\n\n")
 }
 
@@ -114,8 +114,8 @@ fn source(repo: &Repo, lock: &LockFile, name: &str) -> Result<String> {
     for file in &debian {
         writeln!(text, "    {};name=debian;subdir=source \\", uri(file)?)?;
     }
-    for patch in patches(repo, name)? {
-        writeln!(text, "    file://{patch} \\")?;
+    for patch in repo.patches(name)? {
+        writeln!(text, "    file://{} \\", patch.file_name().unwrap_or_default().display())?;
     }
     writeln!(text, "\"")?;
     writeln!(text, "SRC_URI[upstream.sha256sum] = \"{}\"", upstream.sha256)?;
@@ -132,18 +132,6 @@ fn uri(file: &PinnedFile) -> Result<String> {
     let path =
         file.path.strip_prefix("pool/").with_context(|| format!("{} is not in the pool", file.path))?;
     Ok(format!("${{DEBIAN_MIRROR}}/{}", path.replace("%2b", "+").replace("%7e", "~")))
-}
-
-fn patches(repo: &Repo, package: &str) -> Result<Vec<String>> {
-    let folder = repo.root().join("platform/patches").join(package);
-    if !folder.is_dir() {
-        return Ok(Vec::new());
-    }
-    let names = fs::read_dir(&folder)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
-    let mut names = names.collect::<Result<Vec<_>>>()?;
-    names.retain(|name| name.ends_with(".patch"));
-    names.sort();
-    Ok(names)
 }
 
 #[derive(Deserialize)]

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::board::Board;
 use crate::board::soc::MediumKind;
 use crate::builder::Repo;
-use crate::firmware::boards::Part;
+use crate::firmware::boards::write_images;
 use crate::firmware::images::{Inputs, assemble};
 
 /// Puts the images of one medium together.
@@ -44,17 +44,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let inputs = Inputs { tfa: &args.tfa, optee: &args.optee, u_boot: &args.u_boot };
     let images = assemble(&hardware, kind, &inputs)?;
     fs::create_dir_all(&args.out).with_context(|| format!("cannot make {}", args.out.display()))?;
-    let files = [
-        (Part::Rcw, &images.rcw),
-        (Part::Pbl, &images.pbl),
-        (Part::Fip, &images.fip),
-        (Part::Boot, &images.boot),
-    ];
-    for (part, content) in files {
-        let path = args.out.join(part.file(kind.name()));
-        fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
-        println!("{}", path.display());
-    }
+    write_images(&args.out, kind, &images)?.iter().for_each(|path| println!("{}", path.display()));
     Ok(())
 }
 

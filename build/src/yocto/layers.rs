@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 use crate::builder::Repo;
+use crate::yocto::generate;
 
 /// The file, below the repository.
 const FILE: &str = "yocto/layers.toml";
@@ -61,9 +62,7 @@ impl Layers {
 
     /// The part of the kas files that names repositories: of every machine, or only of boards.
     pub(crate) fn kas(&self, only_bsp: bool) -> Result<String> {
-        let mut text = String::from(
-            "# Written by `build/tb yocto generate` from yocto/layers.toml: edit that, not this\n\n",
-        );
+        let mut text = generate::head(FILE);
         writeln!(text, "header:\n  version: {KAS_FORMAT}")?;
         if only_bsp {
             text.push_str("  includes:\n    - yocto/kas/common.yml\n");

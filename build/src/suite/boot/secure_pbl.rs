@@ -11,6 +11,7 @@ use trustbox_boot_image::secure::{BL2_HEADER_OFFSET, claims, prepare};
 use crate::board::soc::MediumKind;
 use crate::boot::root_keys::{Choice, RootKeys};
 use crate::builder::Builder;
+use crate::hash::hex;
 use crate::tool::Tool;
 
 /// The verifier.
@@ -29,7 +30,7 @@ pub(crate) fn check(builder: &Builder, folder: &Path) -> Result<()> {
     let image = signed(&pbl, &place, &root)?;
     let verifier = folder.join("secure_pbl.py");
     fs::write(&verifier, VERIFIER)?;
-    let digest: String = root.digest().iter().map(|octet| format!("{octet:02x}")).collect();
+    let digest = hex(&root.digest());
     let boots = |image: &[u8], digest: &str| -> Result<(bool, String)> {
         let file = folder.join("pbl.bin");
         fs::write(&file, image)?;
