@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use p256::ecdsa::{SigningKey, VerifyingKey};
-use p256::pkcs8::{DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey, LineEnding};
+use p256::pkcs8::{DecodePrivateKey, DecodePublicKey, EncodePrivateKey, LineEnding};
 use trustbox_api::PublicKey;
 use trustbox_package::sign::public_key;
 use zeroize::Zeroizing;
@@ -61,7 +61,12 @@ pub fn store_private(path: &Path, key: &SigningKey) -> Result<()> {
 
 /// Writes the public half of a key, SubjectPublicKeyInfo PEM.
 pub fn store_public(path: &Path, key: &SigningKey) -> Result<()> {
-    let pem = key.verifying_key().to_public_key_pem(LineEnding::LF);
+    store_spki(path, &public_key(key.verifying_key()))
+}
+
+/// Writes a public key whose private half is elsewhere, SubjectPublicKeyInfo PEM.
+pub fn store_spki(path: &Path, key: &PublicKey) -> Result<()> {
+    let pem = p256::pkcs8::der::pem::encode_string("PUBLIC KEY", LineEnding::LF, &key.spki());
     write(path, pem.map_err(|error| anyhow!("cannot encode a key: {error}"))?.as_bytes())
 }
 

@@ -125,12 +125,15 @@ impl Policy {
         )
     }
 
+    /// Whether it is within the time.
+    pub fn is_open(&self, now: u64) -> bool {
+        self.not_before.is_none_or(|first| first <= now) && self.not_after.is_none_or(|last| now <= last)
+    }
+
     fn time(&self, now: u64) -> Finding {
-        let holds =
-            self.not_before.is_none_or(|first| first <= now) && self.not_after.is_none_or(|last| now <= last);
         let shown = |bound: Option<u64>| bound.map_or_else(|| "…".to_owned(), |bound| bound.to_string());
         let (first, last) = (shown(self.not_before), shown(self.not_after));
-        Finding::of("time", holds, format!("it is {now}, allowed from {first} to {last}"))
+        Finding::of("time", self.is_open(now), format!("it is {now}, allowed from {first} to {last}"))
     }
 
     fn certificate(&self, facts: &Facts<'_>) -> Finding {

@@ -68,6 +68,11 @@ impl Role {
         matches!(self, Self::OwnerRoot)
     }
 
+    /// Name of the file with the private half.
+    pub fn private_file_name(self, suffix: &str) -> String {
+        format!("{}.key.{suffix}", self.name())
+    }
+
     /// Name of the file with the public half.
     pub fn public_file_name(self) -> String {
         format!("{}.pub.pem", self.name())
@@ -84,7 +89,7 @@ pub trait Protect {
 
     /// Name of the file with a role's private key.
     fn file_name(&self, role: Role) -> String {
-        format!("{}.key.{}", role.name(), self.suffix())
+        role.private_file_name(self.suffix())
     }
 }
 

@@ -1,14 +1,13 @@
 //! The key service on real PostgreSQL, and on a real PKCS#11 token: SoftHSM, set up in a folder of its own.
-//!
-//! SoftHSM learns its folder from the environment, so the program makes one and starts itself again in it.
 
 #[path = "support/postgres.rs"]
 mod postgres;
 mod support;
+#[path = "../../host/pkcs11/tests/token/mod.rs"]
+mod token;
 
 use std::env;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
@@ -19,13 +18,10 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use postgres::{Cluster, Instance, keys_program};
 use rsa::Pkcs1v15Encrypt;
 use serde_json::{Value, json};
-use support::{World, challenge, connect, plain, ready, release};
+use support::{Device, Live, World, challenge, connect, plain, ready, release};
+use token::{FOLDER, MODULE, again_with};
 use trustbox_keys::service::store::Store;
 
-const CONFIGURATION: &str = "SOFTHSM2_CONF";
-const FOLDER: &str = "TRUSTBOX_TEST_TOKEN";
-const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
-const PIN: &str = "123456";
 const SEALED: &str = "kind = \"sealed\"\nkey = \"store.key\"\n";
 
 fn main() -> ExitCode {
@@ -34,7 +30,7 @@ fn main() -> ExitCode {
             libtest_mimic::run(&Arguments { test_threads: Some(2), ..Arguments::from_args() }, trials())
                 .exit_code()
         }
-        None => again_with_a_token(),
+        None => again_with("keys", |_| ()),
     }
 }
 
@@ -122,7 +118,7 @@ async fn instances_share_a_log() {
     let folder = world.path("tls/factory-line-1");
     let mut admin = connect(&urls[0], &world.path("tls/admin-alice")).await;
     admin.ok("PUT", "/v1/keys/meter", &json!({"policy": {}})).await;
-    let device = support::Device::new(0xd1);
+    let device = Device::new(0xd1);
     let mut factory = connect(&urls[1], &folder).await;
     factory.ok("PUT", &device.path(), &device.entry("edge")).await;
     // A challenge of one instance, a token for another, the answer again from the third.
@@ -163,7 +159,7 @@ fn refuses_root(world: &World) {
     }
 }
 
-async fn ask_until_it_ends(url: &str, folder: &Path, device: &support::Device) -> Vec<String> {
+async fn ask_until_it_ends(url: &str, folder: &Path, device: &Device) -> Vec<String> {
     let (mut client, mut answered) = (connect(url, folder).await, Vec::new());
     for _ in 0..25 {
         let Ok(challenge) = client.0.send("POST", Some("/v1/challenges"), b"{}".to_vec(), &[]).await else {
@@ -190,7 +186,7 @@ async fn a_disk_that_is_full() {
     let mut factory = connect(&url, &folder).await;
     let (mut enrolled, mut refused) = (0, 0);
     for number in 0..200_u8 {
-        let device = support::Device { id: trustbox_api::Bytes([number; 32]), ..support::Device::new(0) };
+        let device = Device { id: trustbox_api::Bytes([number; 32]), ..Device::new(0) };
         let answer = factory.send("PUT", &device.path(), &device.entry("edge")).await;
         match answer.status {
             200 => enrolled += 1,
@@ -253,6 +249,17 @@ fn uri(object: &str) -> String {
 const COMPATIBILITY: &str =
     "[compatibility]\nlisten = \"127.0.0.1:0\"\npath = \"/key\"\ntls = false\nrequests-per-minute = 100\n";
 
+/// The key through the original's endpoint.
+async fn as_a_device_of_old(live: &Live, device: &Device) -> Vec<u8> {
+    let client_public_key = BASE64_STANDARD.encode(device.device_key());
+    let body = json!({"key_name": "meter", "client_public_key": client_public_key}).to_string();
+    let (status, answer) = plain(live.running.addresses.compatibility.unwrap(), "POST", "/key", &body).await;
+    assert_eq!(status, 200, "{answer}");
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    let wrapped = BASE64_STANDARD.decode(answer["wrapped_key"].as_str().unwrap()).unwrap();
+    device.key.decrypt(Pkcs1v15Encrypt, &wrapped).unwrap()
+}
+
 /// SoftHSM wraps with PKCS#1 v1.5, so that `C_WrapKey` of a key that never leaves is seen at work; and with OAEP of SHA-256
 /// only keys that may leave, which are wrapped here then.
 async fn the_token_wraps_and_never_shows() {
@@ -264,13 +271,7 @@ async fn the_token_wraps_and_never_shows() {
     admin.ok("PUT", "/v1/keys/meter", &json!({"policy": {"compatibility": true}})).await;
     let bundle = release(&mut factory, &device, "meter", 1).await;
     let new = device.open(bundle["bundle"].as_str().unwrap(), &world.keys).1;
-    let client_public_key = BASE64_STANDARD.encode(device.device_key());
-    let body = json!({"key_name": "meter", "client_public_key": client_public_key}).to_string();
-    let (status, answer) = plain(live.running.addresses.compatibility.unwrap(), "POST", "/key", &body).await;
-    assert_eq!(status, 200, "{answer}");
-    let answer: Value = serde_json::from_str(&answer).unwrap();
-    let wrapped = BASE64_STANDARD.decode(answer["wrapped_key"].as_str().unwrap()).unwrap();
-    assert_eq!(device.key.decrypt(Pkcs1v15Encrypt, &wrapped).unwrap(), new);
+    assert_eq!(as_a_device_of_old(&live, &device).await, new);
     live.running.stop().await;
 }
 
@@ -284,13 +285,7 @@ async fn a_token_that_cannot_wrap_says_so() {
     assert!(problem["help"].as_str().unwrap().contains("another module"), "{problem}");
     // The key that never leaves is wrapped inside, where the token can.
     admin.ok("PUT", "/v1/keys/meter", &json!({"policy": {"compatibility": true}})).await;
-    let client_public_key = BASE64_STANDARD.encode(device.device_key());
-    let body = json!({"key_name": "meter", "client_public_key": client_public_key}).to_string();
-    let (status, answer) = plain(live.running.addresses.compatibility.unwrap(), "POST", "/key", &body).await;
-    assert_eq!(status, 200, "{answer}");
-    let answer: Value = serde_json::from_str(&answer).unwrap();
-    let wrapped = BASE64_STANDARD.decode(answer["wrapped_key"].as_str().unwrap()).unwrap();
-    assert_eq!(device.key.decrypt(Pkcs1v15Encrypt, &wrapped).unwrap().len(), 32);
+    assert_eq!(as_a_device_of_old(&live, &device).await.len(), 32);
     // Destroyed in the token, by two.
     admin.ok("POST", "/v1/keys/meter/versions/1/disable", &Value::Null).await;
     let destroy = "/v1/keys/meter/versions/1/destroy";
@@ -378,31 +373,4 @@ fn a_ceremony_in_a_token() -> Result<(), Failed> {
         Command::new(keys_program()).args(["status", "owner"]).current_dir(folder.path()).output()?;
     assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stdout));
     Ok(())
-}
-
-/// Makes a token, and runs the tests with it.
-fn again_with_a_token() -> ExitCode {
-    let folder = tempfile::tempdir().expect("a folder");
-    set_up(folder.path());
-    let itself = env::current_exe().expect("this program");
-    let status = Command::new(itself)
-        .args(env::args_os().skip(1))
-        .env(FOLDER, folder.path())
-        .env(CONFIGURATION, folder.path().join("softhsm2.conf"))
-        .status()
-        .expect("this program again");
-    if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn set_up(folder: &Path) {
-    fs::create_dir(folder.join("tokens")).expect("a folder for tokens");
-    let settings = format!("directories.tokendir = {}\nlog.level = ERROR\n", folder.join("tokens").display());
-    fs::write(folder.join("softhsm2.conf"), settings).expect("settings");
-    fs::write(folder.join("pin"), format!("{PIN}\n")).expect("a PIN");
-    fs::set_permissions(folder.join("pin"), fs::Permissions::from_mode(0o600)).expect("permissions");
-    let token = ["--init-token", "--free", "--label", "keys", "--so-pin", "654321", "--pin", PIN];
-    let output =
-        Command::new("softhsm2-util").env(CONFIGURATION, folder.join("softhsm2.conf")).args(token).output();
-    let output = output.expect("no softhsm2-util: install the Debian package softhsm2");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -1,6 +1,6 @@
 //! Keys in a real token: SoftHSM, set up in a folder of its own.
-//!
-//! SoftHSM learns its folder from the environment, so the program makes one and starts itself again in it.
+
+mod token;
 
 use std::env;
 use std::fs;
@@ -13,6 +13,7 @@ use p256::ecdsa::{Signature, SigningKey, VerifyingKey};
 use p256::pkcs8::{DecodePrivateKey, EncodePrivateKey, LineEnding};
 use ring::signature::{RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, RsaKeyPair, UnparsedPublicKey};
 use sha2::{Digest, Sha256};
+use token::{FOLDER, MODULE, PIN, again_with, run, softhsm};
 use trustbox_api::key::{KeyRef, Name};
 use trustbox_api::message::Version;
 use trustbox_api::{Bytes, Secret};
@@ -23,15 +24,10 @@ use trustbox_package::sign::{Es256, public_key};
 use trustbox_package::{ClassKey, Edition, Package, seal};
 use trustbox_pkcs11::{AesKey, EcKey, PIN_VARIABLE, RsaKey, Uri};
 
-const CONFIGURATION: &str = "SOFTHSM2_CONF";
-const FOLDER: &str = "TRUSTBOX_TEST_TOKEN";
-const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
-const PIN: &str = "123456";
-
 fn main() -> ExitCode {
     match env::var_os(FOLDER) {
         Some(_) => libtest_mimic::run(&Arguments::from_args(), trials()).exit_code(),
-        None => again_with_a_token(),
+        None => again_with("release", set_up),
     }
 }
 
@@ -47,27 +43,9 @@ fn trials() -> Vec<Trial> {
     ]
 }
 
-/// Makes a token with three keys, and runs the tests in it.
-fn again_with_a_token() -> ExitCode {
-    let folder = tempfile::tempdir().expect("a folder");
-    set_up(folder.path());
-    let itself = env::current_exe().expect("this program");
-    let status = Command::new(itself)
-        .args(env::args_os().skip(1))
-        .env(FOLDER, folder.path())
-        .env(CONFIGURATION, folder.path().join("softhsm2.conf"))
-        .status()
-        .expect("this program again");
-    if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
+/// Three keys beside the token, and in it.
 fn set_up(folder: &Path) {
-    fs::create_dir(folder.join("tokens")).expect("a folder for tokens");
-    let settings = format!("directories.tokendir = {}\nlog.level = ERROR\n", folder.join("tokens").display());
-    fs::write(folder.join("softhsm2.conf"), settings).expect("settings");
-    fs::write(folder.join("pin"), format!("{PIN}\n")).expect("a PIN");
     fs::write(folder.join("open-pin"), PIN).expect("a PIN");
-    set_mode(&folder.join("pin"), 0o600);
     set_mode(&folder.join("open-pin"), 0o644);
     let scalar = ClassKey::generate().expect("random numbers");
     let key = SigningKey::from_slice(scalar.expose()).expect("a scalar");
@@ -78,8 +56,6 @@ fn set_up(folder: &Path) {
     let rsa = rsa.to_str().expect("UTF-8");
     let options = ["-quiet", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", rsa];
     run(Command::new("openssl").arg("genpkey").args(options));
-    let token = ["--init-token", "--free", "--label", "release", "--so-pin", "654321", "--pin", PIN];
-    run(softhsm(folder).args(token));
     for (label, id, file) in [("publisher", "01", "ec.pem"), ("oem", "02", "rsa.pem"), ("class", "03", "aes")]
     {
         let path = folder.join(file);
@@ -90,17 +66,6 @@ fn set_up(folder: &Path) {
             .args(["--token", "release", "--label", label, "--id", id, "--pin", PIN]);
         run(if label == "class" { import.arg("--aes") } else { &mut import });
     }
-}
-
-fn softhsm(folder: &Path) -> Command {
-    let mut command = Command::new("softhsm2-util");
-    command.env(CONFIGURATION, folder.join("softhsm2.conf"));
-    command
-}
-
-fn run(command: &mut Command) {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn set_mode(path: &Path, mode: u32) {

@@ -22,11 +22,9 @@ use std::path::{Path, PathBuf};
 
 use age::secrecy::ExposeSecret;
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest, Sha256};
 use trustbox_api::key::{KeyName, KeyRef};
-use trustbox_api::{Bytes, PublicKey, Uuid};
+use trustbox_api::{Bytes, Uuid};
 use trustbox_package::ClassKey;
 use trustbox_package::date;
 use trustbox_pkcs11::{KeySession, Uri};
@@ -177,7 +175,7 @@ impl Plan {
     /// The owner's statements, signed while both custodians are there.
     fn delegate(&self, dir: &Path) -> Result<()> {
         let passphrases: Vec<_> = self.custodians.iter().map(|(_, passphrase)| passphrase.clone()).collect();
-        let path = dir.join(format!("{}.key.{}", Role::OwnerRoot.name(), protect::SUFFIX));
+        let path = dir.join(Role::OwnerRoot.private_file_name(protect::SUFFIX));
         let root = protect::read_signing_key(&path, &passphrases)?;
         let public = |role: Role| files::load_public(&dir.join(role.public_file_name()));
         let statement = |role: Role, bytes: Vec<u8>| {
@@ -222,14 +220,8 @@ fn in_token(dir: &Path, role: Role, uri: &Uri) -> Result<(Bytes<32>, String)> {
     let session = KeySession::open(uri)?;
     ensure!(!session.has(role.name())?, "{uri}: there is an object {} already", role.name());
     let public = session.generate_p256(uri, role.name())?;
-    files::write(&dir.join(role.public_file_name()), public_pem(&public).as_bytes())?;
+    files::store_spki(&dir.join(role.public_file_name()), &public)?;
     Ok((public.id(), format!("{}", uri.of_object(role.name()))))
-}
-
-fn public_pem(key: &PublicKey) -> String {
-    let text = BASE64_STANDARD.encode(key.spki());
-    let (first, second) = text.split_at(64);
-    format!("-----BEGIN PUBLIC KEY-----\n{first}\n{second}\n-----END PUBLIC KEY-----\n")
 }
 
 /// Files of a folder, in order.
@@ -272,7 +264,7 @@ pub fn status(dir: &Path) -> Result<(Vec<String>, Vec<String>)> {
 }
 
 fn private_half(dir: &Path, role: Role, wrong: &mut Vec<String>) -> String {
-    let path = dir.join(format!("{}.key.{}", role.name(), protect::SUFFIX));
+    let path = dir.join(role.private_file_name(protect::SUFFIX));
     let Ok(metadata) = fs::metadata(&path) else { return "not in this folder".to_owned() };
     let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {

@@ -32,7 +32,6 @@ use super::config::Compatibility;
 use super::problem::{Answer, Reason, Refusal};
 use super::store::change::Event;
 use crate::issue;
-use crate::policy::Policy;
 use crate::protocol::{CompatibilityRequest, MAX_BODY};
 
 /// Bits of every client's key.
@@ -99,15 +98,11 @@ async fn release(service: &Service, body: &[u8], event: impl Fn(&str) -> Event) 
 async fn find(service: &Service, name: &KeyRef) -> Answer<(KeyRef, String)> {
     let unknown = || Refusal::new(Reason::NotFound, "no key of this name is released here");
     let row = service.store.key(name.name.as_str()).await?.ok_or_else(unknown)?;
-    let policy: Policy = serde_json::from_str(&row.policy).map_err(|_| super::damaged("policy"))?;
+    let policy = row.policy()?;
     let version = row.versions.iter().find(|row| row.version == name.version && row.state == "active");
     let now = super::now();
-    let good = policy.compatibility
-        && policy.not_before.is_none_or(|first| first <= now)
-        && policy.not_after.is_none_or(|last| now <= last);
-    let version = version
-        .filter(|version| good && (version.retires == 0 || now < version.retires))
-        .ok_or_else(unknown)?;
+    let good = policy.compatibility && policy.is_open(now);
+    let version = version.filter(|version| good && !version.is_retired(now)).ok_or_else(unknown)?;
     Ok((*name, version.material.clone()))
 }
 

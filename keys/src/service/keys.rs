@@ -37,7 +37,7 @@ pub async fn list(State(service): State<Arc<Service>>) -> Answer<Json<Value>> {
 
 /// `GET /v1/keys/{name}`.
 pub async fn show(State(service): State<Arc<Service>>, Path(name): Path<String>) -> Answer<Json<Value>> {
-    Ok(Json(to_json(&find(&service, &name).await?)?))
+    Ok(Json(to_json(&service.key(&name).await?)?))
 }
 
 /// `PUT /v1/keys/{name}`.
@@ -67,7 +67,7 @@ pub async fn set(
         let made = service.writer.change(event, vec![Change::new(insert, values).must(), version]).await;
         undo(&service, made, &material).await?;
     }
-    Ok(Json(to_json(&find(&service, &name).await?)?))
+    Ok(Json(to_json(&service.key(&name).await?)?))
 }
 
 /// `POST /v1/keys/{name}/versions`.
@@ -77,9 +77,8 @@ pub async fn rotate(
     Path(name): Path<String>,
     body: Result<Body, BytesRejection>,
 ) -> Answer<Json<Value>> {
-    let body = service.body(body)?;
-    let rotation: Rotation = if body.is_empty() { Rotation::default() } else { super::parse(&body)? };
-    let row = find(&service, &name).await?;
+    let rotation: Rotation = super::parse_or_default(&service.body(body)?)?;
+    let row = service.key(&name).await?;
     let newest = row.versions.first().map_or(0, |version| version.version);
     let next = newest
         .checked_add(1)
@@ -98,7 +97,7 @@ pub async fn rotate(
         event(&client, "rotate-key", &name, format!("version {}, older ones until {retires}", next.version));
     let made = service.writer.change(event, vec![insert.must(), retire]).await;
     undo(&service, made, &material).await?;
-    Ok(Json(to_json(&find(&service, &name).await?)?))
+    Ok(Json(to_json(&service.key(&name).await?)?))
 }
 
 /// `POST /v1/keys/{name}/versions/{version}/disable`.
@@ -127,7 +126,7 @@ pub async fn destroy(
     Extension(client): Extension<Client>,
     Path((name, version)): Path<(String, u32)>,
 ) -> Answer<(StatusCode, Json<Value>)> {
-    let (row, object) = (find(&service, &name).await?, format!("{name}@{version}"));
+    let (row, object) = (service.key(&name).await?, format!("{name}@{version}"));
     let found = row.choose(Some(version))?;
     match found.state.as_str() {
         "destroyed" => return Ok((StatusCode::OK, Json(to_json(&row)?))),
@@ -153,7 +152,7 @@ pub async fn destroy(
     let delete = Change::new(delete, ["destroy-version".into(), object.as_str().into()]);
     let event = event(&client, "destroy-version", &object, format!("destroyed; approved by {first}"));
     service.writer.change(event, vec![update.must(), delete]).await?;
-    Ok((StatusCode::OK, Json(to_json(&find(&service, &name).await?)?)))
+    Ok((StatusCode::OK, Json(to_json(&service.key(&name).await?)?)))
 }
 
 /// The same name or the same certificate is the same person, whatever the other is.
@@ -177,13 +176,13 @@ async fn turn(
     version: u32,
     state: &str,
 ) -> Answer<Json<Value>> {
-    let row = find(service, name).await?;
+    let row = service.key(name).await?;
     if row.choose(Some(version))?.state != state {
         let update = Change::new(update, [now().into(), name.into(), version.into()]);
         let event = event(client, action, &format!("{name}@{version}"), format!("now {state}"));
         service.writer.change(event, vec![update.must()]).await?;
     }
-    Ok(Json(to_json(&find(service, name).await?)?))
+    Ok(Json(to_json(&service.key(name).await?)?))
 }
 
 /// A key that the database did not take is not left behind.
@@ -194,10 +193,6 @@ async fn undo(service: &Service, made: Answer<()>, material: &str) -> Answer<()>
         tracing::error!(reason = refusal.detail, "a key that nobody uses is left in the token");
     }
     made
-}
-
-async fn find(service: &Service, name: &str) -> Answer<KeyRow> {
-    service.store.key(name).await?.ok_or_else(|| Refusal::new(Reason::NotFound, "no such key"))
 }
 
 fn to_json(row: &KeyRow) -> Answer<Value> {

@@ -44,9 +44,9 @@ use challenge::Challenger;
 use config::{Config, VaultConfig};
 use metrics::Metrics;
 use problem::{Answer, Reason, Refusal};
-use store::Store;
 use store::change::Event;
 use store::writer::Writer;
+use store::{DeviceRow, KeyRow, Store};
 use vault::Vault;
 
 /// Everything a request needs.
@@ -124,6 +124,28 @@ impl Service {
         &self.config
     }
 
+    /// Id of the releaser, for the log.
+    pub fn releaser_id(&self) -> KeyId {
+        match &self.releaser {
+            Releaser::Memory(key) => key.public_key().id(),
+            Releaser::Token(key) => {
+                key.lock().unwrap_or_else(std::sync::PoisonError::into_inner).public_key().id()
+            }
+        }
+    }
+
+    /// A device that must be in the registry.
+    async fn device(&self, device_id: &str) -> Answer<DeviceRow> {
+        let device = self.store.device(device_id).await?;
+        device.ok_or_else(|| Refusal::new(Reason::NotFound, "no such device"))
+    }
+
+    /// A key that must be there.
+    async fn key(&self, name: &str) -> Answer<KeyRow> {
+        let key = self.store.key(name).await?;
+        key.ok_or_else(|| Refusal::new(Reason::NotFound, "no such key"))
+    }
+
     /// A body within its limit.
     fn body(&self, body: Result<Bytes, BytesRejection>) -> Answer<Bytes> {
         body.map_err(|rejection| match rejection.into_response().status().as_u16() {
@@ -168,6 +190,11 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Answer<T> {
         };
         Refusal::new(Reason::Malformed, format!("line {}, column {}: {what}", error.line(), error.column()))
     })
+}
+
+/// The same, where no body says what is usual.
+fn parse_or_default<T: Default + DeserializeOwned>(body: &[u8]) -> Answer<T> {
+    if body.is_empty() { Ok(T::default()) } else { parse(body) }
 }
 
 fn damaged(what: &str) -> Refusal {
@@ -215,17 +242,4 @@ fn open_releaser(config: &Config) -> Result<Releaser> {
     let passphrase = protect::passphrase_of_service(config.passphrase_file.as_deref())?;
     let path = std::path::Path::new(&config.releaser);
     Ok(Releaser::Memory(Arc::new(protect::read_signing_key(path, &passphrase)?)))
-}
-
-/// Id of the key that signs bundles, for the log.
-impl Service {
-    /// Id of the releaser.
-    pub fn releaser_id(&self) -> KeyId {
-        match &self.releaser {
-            Releaser::Memory(key) => key.public_key().id(),
-            Releaser::Token(key) => {
-                key.lock().unwrap_or_else(std::sync::PoisonError::into_inner).public_key().id()
-            }
-        }
-    }
 }

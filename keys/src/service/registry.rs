@@ -60,8 +60,7 @@ pub async fn list(State(service): State<Arc<Service>>, Query(after): Query<After
 
 /// `GET /v1/devices/{id}`.
 pub async fn show(State(service): State<Arc<Service>>, Path(id): Path<String>) -> Answer<Json<Value>> {
-    let row = service.store.device(&id).await?;
-    row.as_ref().map(to_json).map(Json).ok_or_else(|| Refusal::new(Reason::NotFound, "no such device"))
+    Ok(Json(to_json(&service.device(&id).await?)))
 }
 
 /// `PUT /v1/devices/{id}`.
@@ -106,8 +105,7 @@ pub async fn change(
     body: Result<Body, BytesRejection>,
 ) -> Answer<Json<Value>> {
     let change: DeviceChange = super::parse(&service.body(body)?)?;
-    let row =
-        service.store.device(&id).await?.ok_or_else(|| Refusal::new(Reason::NotFound, "no such device"))?;
+    let row = service.device(&id).await?;
     let state = change.state.name();
     if row.state == state {
         return Ok(Json(to_json(&row)));

@@ -40,9 +40,7 @@ pub async fn challenge(
     Extension(client): Extension<Client>,
     body: Result<Body, BytesRejection>,
 ) -> Answer<Json<Challenge>> {
-    let body = service.body(body)?;
-    let request: ChallengeRequest =
-        if body.is_empty() { ChallengeRequest::default() } else { super::parse(&body)? };
+    let request: ChallengeRequest = super::parse_or_default(&service.body(body)?)?;
     let limits = &service.config.limits;
     let lifetime = match request.lifetime {
         None => limits.challenge_seconds,
@@ -78,10 +76,9 @@ pub async fn explain(
     let device_id = parse_device_id(&request.device_id);
     let device_id =
         device_id.ok_or_else(|| Refusal::new(Reason::Malformed, "device_id: not 64 hexadecimal digits"))?;
-    let device = service.store.device(&device_id.to_string()).await?;
-    let device = device.ok_or_else(|| Refusal::new(Reason::NotFound, "no such device"))?;
-    let key = find_key(&service, &request.key).await?;
-    let policy = policy(&key)?;
+    let device = service.device(&device_id.to_string()).await?;
+    let key = service.key(&request.key).await?;
+    let policy = key.policy()?;
     let token = request.token.as_deref().map(decode_token).transpose()?;
     let at = request.at.unwrap_or_else(now);
     let case = Case {
@@ -151,8 +148,8 @@ impl Asked {
         }
         let device = service.store.device(&device_id).await?;
         let device = device.ok_or_else(|| Refusal::new(Reason::DeviceUnknown, "no such device"))?;
-        let key = find_key(service, &self.request.key).await?;
-        let (judging, policy) = (Arc::clone(service), policy(&key)?);
+        let key = service.key(&self.request.key).await?;
+        let (judging, policy) = (Arc::clone(service), key.policy()?);
         let quota = policy.quota.map(|quota| (quota.releases, quota.seconds));
         // Signatures take a while: not where other requests wait.
         let judged = tokio::task::spawn_blocking(move || {
@@ -287,14 +284,14 @@ impl Case<'_> {
         let Ok(version) = self.key.choose(self.wanted) else {
             return (Reason::NotFound, Finding::of("version", false, "the key has no such version"));
         };
-        let VersionRow { version, state, retires, .. } = version;
+        let retired = version.is_retired(self.at);
+        let VersionRow { version, state, .. } = version;
         if state == "destroyed" {
             return (
                 Reason::Destroyed,
                 Finding::of("version", false, format!("version {version} is destroyed")),
             );
         }
-        let retired = *retires != 0 && self.at >= *retires;
         let shown = if retired { "retired" } else { state };
         let holds = state == "active" && !retired;
         (Reason::Policy, Finding::of("version", holds, format!("version {version} is {shown}")))
@@ -329,15 +326,6 @@ impl Case<'_> {
         let reason = format!("the token binds {attested}, the registry has {}", self.device.device_key);
         (Reason::Evidence, Finding::of("device-key", registered && asked, reason))
     }
-}
-
-async fn find_key(service: &Service, name: &str) -> Answer<KeyRow> {
-    let key = service.store.key(name).await?;
-    key.ok_or_else(|| Refusal::new(Reason::NotFound, "no such key"))
-}
-
-fn policy(key: &KeyRow) -> Answer<Policy> {
-    serde_json::from_str(&key.policy).map_err(|_| damaged("policy"))
 }
 
 fn decode_token(text: &str) -> Answer<Vec<u8>> {

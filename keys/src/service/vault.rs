@@ -66,11 +66,7 @@ impl Vault {
     /// Makes a key; returns its material.
     pub async fn create(&self, key: &KeyRef) -> Answer<String> {
         match self {
-            Self::Sealed(sealed) => {
-                let fresh =
-                    ClassKey::generate().map_err(|_| Refusal::new(Reason::Vault, "no random numbers"))?;
-                sealed.seal(key, &fresh)
-            }
+            Self::Sealed(sealed) => sealed.seal(key, &fresh()?),
             Self::Token(token) => {
                 let (label, exportable) = (token.label(key), token.exportable);
                 token.run(move |session| session.generate(&label, exportable).map(|()| label)).await

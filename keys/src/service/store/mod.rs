@@ -15,7 +15,9 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{AnyPool, Row};
 
 use crate::audit::{Head, Record};
+use crate::policy::Policy;
 use crate::protocol::DeviceState;
+use crate::service::damaged;
 use crate::service::problem::{Answer, Reason, Refusal};
 
 /// Records of one page of an export.
@@ -244,7 +246,19 @@ fn key_rows(rows: Vec<sqlx::any::AnyRow>) -> Answer<Vec<KeyRow>> {
     Ok(keys)
 }
 
+impl VersionRow {
+    /// Whether its overlap is over.
+    pub fn is_retired(&self, at: u64) -> bool {
+        self.retires != 0 && at >= self.retires
+    }
+}
+
 impl KeyRow {
+    /// Who gets it.
+    pub fn policy(&self) -> Answer<Policy> {
+        serde_json::from_str(&self.policy).map_err(|_| damaged("policy"))
+    }
+
     /// A version, or the newest one that is not disabled.
     pub fn choose(&self, version: Option<u32>) -> Answer<&VersionRow> {
         let found = match version {
