@@ -32,6 +32,7 @@ impl Builder {
     /// Only the ELF file is asked of the kit: stripping and signing are ours.
     pub(crate) fn c_enclave(&self, kit: &Path, folder: &Path, out: &Path) -> Result<CEnclave> {
         let name = folder.file_name().and_then(|name| name.to_str()).context("enclave without a name")?;
+        let out = objects(out, kit);
         let elf = out.join(format!("{name}.elf"));
         let make = FOREIGN.iter().fold(Tool::new("make"), |tool, variable| tool.without_env(variable));
         let make = make
@@ -41,7 +42,7 @@ impl Builder {
             .assign("TA_DEV_KIT_DIR", kit)
             .assign("CROSS_COMPILE64", CROSS)
             .assign("BINARY", name)
-            .assign("O", out)
+            .assign("O", &out)
             .assign("TRUSTBOX", self.repo.root())
             .arg(&elf);
         let log = self.log(name);
@@ -49,6 +50,11 @@ impl Builder {
         ui::step(name, || make.help("the compiler's message above names the line").run(&log))?;
         Ok(CEnclave { name: name.to_owned(), elf })
     }
+}
+
+/// The folder for objects of one kit: what they depend on names the kit's files, which go when the cache is cleaned.
+fn objects(out: &Path, kit: &Path) -> PathBuf {
+    out.join(kit.file_name().unwrap_or_default())
 }
 
 /// Folders below `root` that have a makefile, in name order.
@@ -63,6 +69,12 @@ fn folders(root: &Path) -> Result<Vec<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn objects_of_one_kit_are_not_made_with_another() {
+        let [old, new] = ["/kits/1", "/kits/2"].map(|kit| objects(Path::new("/out"), Path::new(kit)));
+        assert!(old.starts_with("/out") && new.starts_with("/out") && old != new);
+    }
 
     #[test]
     fn only_folders_with_a_makefile_count() {

@@ -1,5 +1,6 @@
 //! What cases share: the device, the keys of its owner, and the way to a provisioned device.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use p256::ecdsa::SigningKey;
@@ -83,6 +84,8 @@ pub struct Context<'a> {
     pub largest: Option<Image>,
     /// A program that launches an enclave, calls a command of it, and cancels.
     pub cancel: Option<PathBuf>,
+    /// This program's own command line, up to the steps that it would carry out.
+    pub again: Option<Vec<OsString>>,
     /// A program that rewrites the memory of its calls.
     pub rewrite: Option<PathBuf>,
     /// A folder with Wycheproof's vectors.
@@ -121,6 +124,7 @@ impl<'a> Context<'a> {
             probe,
             c_echo,
             largest: None,
+            again: None,
             cancel: None,
             rewrite: None,
             vectors: None,

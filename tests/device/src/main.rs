@@ -1,5 +1,7 @@
 //! The device suite as a program on the device.
 
+use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -124,6 +126,7 @@ fn run(args: &Args, selected: &[&trustbox_test::case::Case]) -> Result<bool, Str
     context.rewrite = args.rewrite.clone();
     context.vectors = args.vectors.clone();
     context.impostor = args.impostor.clone();
+    context.again = Some(again(args)?);
     context.largest = args.largest.as_ref().map(image).transpose()?;
     if let Some(sized) = &args.sized {
         print(&bench::all(&mut context, &image(sized)?).map_err(|stop| format!("{stop:?}"))?);
@@ -144,6 +147,15 @@ fn run(args: &Args, selected: &[&trustbox_test::case::Case]) -> Result<bool, Str
         fs::write(path, reporter.junit()).map_err(|error| format!("{}: {error}", path.display()))?;
     }
     Ok(good)
+}
+
+/// The command line of another process that carries out steps on the same device.
+fn again(args: &Args) -> Result<Vec<OsString>, String> {
+    let program = env::current_exe().map_err(|error| format!("this program's own name: {error}"))?;
+    let named = |name, path: &PathBuf| [OsString::from(name), path.into()];
+    let authority = args.authority.iter().flat_map(|path| named("--authority", path));
+    let images = args.images.iter().flat_map(|path| named("--image", path));
+    Ok([program.into()].into_iter().chain(authority).chain(images).collect())
 }
 
 /// As JSON, one a line.

@@ -45,6 +45,6 @@ pub const CASES: &[Case] = &[
         id: 5007,
         name: "a call whose tee-supplicant is killed is done or refused as a whole",
         invariants: &["INV-6", "INV-10"],
-        run: |context| act(context, 5007, 2),
+        run: |context| act(context, 5007, 1),
     },
 ];

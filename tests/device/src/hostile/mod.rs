@@ -24,35 +24,29 @@ pub struct Act {
     pub id: u32,
     /// In a word or two.
     pub name: &'static str,
-    /// From which level on its case does it: those that take minutes, or that a device may need a restart after, are for
-    /// whoever asks.
-    pub level: u32,
     /// Does it once, then looks whether the device is as it must be.
     pub run: fn(&mut Context<'_>, &mut Random) -> Result<(), Stop>,
 }
 
 /// Every act.
 pub const ACTS: &[Act] = &[
-    Act { id: 5001, name: "race", level: 0, run: race::everything },
-    Act { id: 5002, name: "race for one enclave", level: 0, run: race::one_enclave },
-    Act { id: 5003, name: "rewrite an install", level: 0, run: calls::rewrite_install },
-    Act { id: 5004, name: "rewrite a call of an enclave", level: 0, run: calls::rewrite_call },
-    Act { id: 5005, name: "call pseudo-TAs and enclaves", level: 0, run: calls::direct },
-    Act { id: 5006, name: "use everything up", level: 0, run: calls::exhaust },
-    Act { id: 5007, name: "kill tee-supplicant", level: 1, run: supplicant::kill },
-    Act { id: 6011, name: "edit a file", level: 0, run: files::edit },
-    Act { id: 6012, name: "cut a file short", level: 0, run: files::truncate },
-    Act { id: 6013, name: "delete a file", level: 0, run: files::delete },
-    Act { id: 6014, name: "swap two files", level: 0, run: files::swap },
-    Act { id: 6015, name: "replay a file", level: 0, run: files::replay },
+    Act { id: 5001, name: "race", run: race::everything },
+    Act { id: 5002, name: "race for one enclave", run: race::one_enclave },
+    Act { id: 5003, name: "rewrite an install", run: calls::rewrite_install },
+    Act { id: 5004, name: "rewrite a call of an enclave", run: calls::rewrite_call },
+    Act { id: 5005, name: "call pseudo-TAs and enclaves", run: calls::direct },
+    Act { id: 5006, name: "use everything up", run: calls::exhaust },
+    Act { id: 5007, name: "kill tee-supplicant", run: supplicant::kill },
+    Act { id: 6011, name: "edit a file", run: files::edit },
+    Act { id: 6012, name: "cut a file short", run: files::truncate },
+    Act { id: 6013, name: "delete a file", run: files::delete },
+    Act { id: 6014, name: "swap two files", run: files::swap },
+    Act { id: 6015, name: "replay a file", run: files::replay },
 ];
 
 /// Does an act as often as a case should.
 pub fn act(context: &mut Context<'_>, id: u32, times: u32) -> Result<(), Stop> {
     let act = ACTS.iter().find(|act| act.id == id).ok_or(Stop::Skipped("no such act"))?;
-    if context.level < act.level {
-        return Err(Stop::Skipped("takes minutes: --level 1 does it"));
-    }
     let mut random = Random::new(u64::from(id));
     let times = if context.level >= crate::context::EXHAUSTIVE { 10 * times } else { times };
     (0..times).try_for_each(|_| (act.run)(context, &mut random))

@@ -14,7 +14,6 @@ use trustbox_api::message::{
 use trustbox_api::{Bytes, Command, Error};
 
 use crate::case::Stop;
-use crate::check;
 use crate::context::{Context, encode, install, send};
 use crate::hostile::{back, healthy};
 use crate::package::Package;
@@ -138,19 +137,6 @@ fn garbage(link: &mut dyn Link, random: &mut Random) -> Result<(), Code> {
         Shape::Forward => link.invoke(9999, &request, 64).map_or(Ok(()), |answer| answer.map(drop)),
         _ => link.call(rule.command as u32, &request, data, MAX_REPLY).map(drop),
     }
-}
-
-/// An act that must come to an end.
-pub(crate) fn within<T: Send + 'static>(
-    limit: Duration,
-    what: &str,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Stop> {
-    let (sender, receiver) = channel();
-    thread::spawn(move || sender.send(work()));
-    let answer = receiver.recv_timeout(limit);
-    check!(answer.is_ok(), "{what} had not ended after {limit:?}{}", waiting("/proc/self/task"));
-    Ok(answer?)
 }
 
 /// Where in the kernel the threads in a folder of /proc wait, as far as it says.

@@ -1,79 +1,64 @@
 //! Root kills tee-supplicant in the middle of a call and starts it again: the call ends, done or refused as a whole.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::process::{Child, Command as Process, Stdio};
+use std::process::{Child, Command as Process, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use trustbox_api::Command;
-use trustbox_api::limits::MAX_REPLY;
-use trustbox_api::message::OpenRequest;
-
 use crate::case::Stop;
-use crate::context::{Context, encode, install, send};
-use crate::hostile::healthy;
-use crate::hostile::race::{self, within};
+use crate::check;
+use crate::context::Context;
+use crate::hostile::{healthy, is_refusal, race};
 use crate::random::Random;
-use crate::steps::{View, view};
-use crate::target::{Code, Connector};
-use crate::{check, check_eq};
+use crate::steps::{Model, Step, view};
 
 const NAME: &str = "tee-supplicant";
-/// How long a call may take from the kill on.
+/// How long a call may take once tee-supplicant is back.
 const LIMIT: Duration = Duration::from_secs(40);
-/// How long it may take to start again.
+/// How long tee-supplicant may take to start again.
 const RESTART: Duration = Duration::from_secs(30);
-const RECORD: u32 = 1;
-/// What it says when it starts.
+/// After this, the call whose memory keeps the device of tee-supplicant busy is killed.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// What tee-supplicant says when it starts.
 const MESSAGES: &str = "/tmp/tee-supplicant.log";
+/// What the program says whose call was in the TEE.
+const COMPLAINTS: &str = "/tmp/killed-in-a-call.log";
 
 /// Kills it while a reading is sealed, or while the meter is installed again.
 pub fn kill(context: &mut Context<'_>, random: &mut Random) -> Result<(), Stop> {
-    let before = healthy(context)?;
-    let connect = context.target.connector().ok_or(Stop::Skipped("there is no tee-supplicant"))?;
-    let arguments = running().ok_or(Stop::Skipped("tee-supplicant is no process here"))?;
-    let recording = random.below(2) == 0;
+    let before = Model::of(&healthy(context)?);
+    let again = context.again.clone().ok_or(Stop::Skipped("there is no tee-supplicant"))?;
+    let (number, words) = running().ok_or(Stop::Skipped("tee-supplicant is no process here"))?;
+    let step = if random.below(2) == 0 { Step::Record(1) } else { Step::Install(context.image.version) };
     let (kill_after, start_after) = (random.below(600), random.below(300));
-    let (uuid, package) = (context.image.uuid, context.package(&context.image));
-    let work = move || if recording { record(&connect, uuid) } else { again(&connect, &package) };
-    let killer = thread::spawn(move || {
-        thread::sleep(Duration::from_millis(kill_after));
-        restart(&arguments, Duration::from_millis(start_after))
-    });
-    let answer = within(LIMIT, "a call whose tee-supplicant was killed", work);
-    killer.join().map_err(|_| Stop::Failed("the killing thread panicked".to_owned()))??;
-    judge(context, &before, answer?, recording)
+    let mut call = begin(&again, step)?;
+    thread::sleep(Duration::from_millis(kill_after));
+    Process::new("kill").args(["-9", &number.to_string()]).status()?;
+    thread::sleep(Duration::from_millis(start_after));
+    restart(&words, &mut call)?;
+    let ended = wait(&mut call, Instant::now() + LIMIT)?;
+    let ended = ended.ok_or_else(|| still_there(&call, "the call of a killed tee-supplicant"))?;
+    judge(context, &before, step, ended)
 }
 
-fn judge(
-    context: &Context<'_>,
-    before: &View,
-    answer: Result<(), Code>,
-    recording: bool,
-) -> Result<(), Stop> {
-    check!(answer != Err(Code::TARGET_DEAD), "with tee-supplicant killed: {answer:?}");
+/// A process of its own, since only a process can be killed in a call.
+fn begin(again: &[OsString], step: Step) -> io::Result<Child> {
+    let mut command = Process::new(&again[0]);
+    command.args(&again[1..]).args(["--steps", &step.to_string()]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(COMPLAINTS)?).spawn()
+}
+
+/// Done as a whole or not at all, and done if it said so.
+fn judge(context: &Context<'_>, before: &Model, step: Step, ended: ExitStatus) -> Result<(), Stop> {
+    let complaint = fs::read_to_string(COMPLAINTS)?;
+    check!(ended.code().is_none_or(|code| code == 0) || is_refusal(&complaint), "{ended}: {complaint}");
     let now = view(context).map_err(|stop| Stop::Failed(format!("with tee-supplicant back: {stop:?}")))?;
-    let mut after = before.clone();
-    if let (true, Some(totals)) = (recording, after.meter.as_mut()) {
-        totals.total += 1;
-        totals.readings += 1;
-    }
-    if answer.is_ok() || now != *before {
-        check_eq!(now, after, "with tee-supplicant back, after {answer:?}");
-    }
+    let after = before.after(step);
+    let undone = !ended.success() && before.allows(&now);
+    check!(undone || after.allows(&now), "{step}, {ended}: got {now:?}, before {before}, after {after}");
     Ok(())
-}
-
-fn record(connect: &Connector, uuid: trustbox_api::Uuid) -> Result<(), Code> {
-    let target = connect()?;
-    let mut link = target.connect()?;
-    send(link.as_mut(), Command::OpenEnclave, &encode(&OpenRequest { uuid }))?;
-    link.invoke(RECORD, b"1", MAX_REPLY).unwrap_or(Err(Code::NOT_FOUND)).map(drop)
-}
-
-fn again(connect: &Connector, package: &crate::package::Package) -> Result<(), Code> {
-    install(connect()?.connect()?.as_mut(), &package.0, &package.1)
 }
 
 /// Its number and its command line.
@@ -87,22 +72,37 @@ fn running() -> Option<(u32, Vec<String>)> {
     })
 }
 
-/// Kills it and starts it again, as often as it takes: the driver serves one at a time, and the old one takes a moment to die.
-fn restart((number, words): &(u32, Vec<String>), pause: Duration) -> io::Result<()> {
-    Process::new("kill").args(["-9", &number.to_string()]).status()?;
-    thread::sleep(pause);
-    let end = Instant::now() + RESTART;
-    while Instant::now() < end {
+/// Starts it again. A call that the old one was serving holds memory of it, and Linux lets no new one in before that call
+/// has ended: where it waits for an answer that nobody will give, root has to kill it.
+fn restart(words: &[String], call: &mut Child) -> Result<(), Stop> {
+    let begin = Instant::now();
+    while begin.elapsed() < RESTART {
         let mut new = start(words)?;
-        if serves(&mut new, end)? {
+        if serves(&mut new, begin + RESTART)? {
             thread::spawn(move || new.wait());
             return Ok(());
+        }
+        if begin.elapsed() > PATIENCE {
+            call.kill()?;
         }
         thread::sleep(Duration::from_millis(50));
     }
     let messages = fs::read_to_string(MESSAGES)?;
-    let waits = race::waiting(&format!("/proc/{number}/task"));
-    Err(io::Error::other(format!("{NAME} does not start: {}; the old one{waits}", messages.trim())))
+    Err(still_there(call, &format!("{NAME} does not start: {}; the call", messages.trim())))
+}
+
+fn wait(child: &mut Child, end: Instant) -> io::Result<Option<ExitStatus>> {
+    while Instant::now() < end {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(None)
+}
+
+fn still_there(call: &Child, what: &str) -> Stop {
+    Stop::Failed(format!("{what} has not ended{}", race::waiting(&format!("/proc/{}/task", call.id()))))
 }
 
 /// In the foreground: what it does to get away from whoever starts it fails now and then, and then nobody serves.
