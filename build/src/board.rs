@@ -105,23 +105,13 @@ impl RollbackProtection {
     }
 }
 
-/// What the hardware unique key is worth.
+/// The least hardware unique key that firmware takes; what a device has, OP-TEE says.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Huk {
     Unique,
     TestKey,
     Stub,
-}
-
-impl Huk {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Unique => "unique",
-            Self::TestKey => "test-key",
-            Self::Stub => "stub",
-        }
-    }
 }
 
 impl Profile {

@@ -33,7 +33,6 @@ impl Builder {
             .env("TA_DEV_KIT_DIR", kit)
             .env("TRUSTBOX_PROVISIONING_AUTHORITY", authority)
             .env("TRUSTBOX_BOARD", self.board.name.get_ref())
-            .env("TRUSTBOX_HUK", self.board.ta.huk.name())
             .env("TRUSTBOX_ROLLBACK_PROTECTION", self.board.ta.rollback_protection.name())
             .env("TRUSTBOX_MAX_IMAGE", self.board.ta.max_image.to_string())
             .env("TRUSTBOX_PROFILE", self.board.profile.name()))

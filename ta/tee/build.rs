@@ -3,7 +3,6 @@
 //! | variable | holds |
 //! | --- | --- |
 //! | `TRUSTBOX_BOARD` | name of the board |
-//! | `TRUSTBOX_HUK` | `unique`, `test-key` or `stub` |
 //! | `TRUSTBOX_ROLLBACK_PROTECTION` | `rpmb` or `none` |
 //! | `TRUSTBOX_PROFILE` | `dev` or `production` |
 //! | `TRUSTBOX_MAX_IMAGE` | bytes of the largest enclave image that the board has secure memory for |
@@ -28,11 +27,7 @@ fn main() {
 }
 
 fn facts() -> Result<String, String> {
-    let huk = choice("TRUSTBOX_HUK", &[("unique", "Unique"), ("test-key", "TestKey"), ("stub", "Stub")])?;
     let profile = choice("TRUSTBOX_PROFILE", &[("dev", "Dev"), ("production", "Production")])?;
-    if profile == "Production" && huk != "Unique" {
-        return Err("TRUSTBOX_PROFILE=production needs TRUSTBOX_HUK=unique".into());
-    }
     let rollback = choice("TRUSTBOX_ROLLBACK_PROTECTION", &[("rpmb", "Rpmb"), ("none", "None")])?;
     if profile == "Production" && rollback != "Rpmb" {
         return Err("TRUSTBOX_PROFILE=production needs TRUSTBOX_ROLLBACK_PROTECTION=rpmb".into());
@@ -43,7 +38,7 @@ fn facts() -> Result<String, String> {
     let board = variable("TRUSTBOX_BOARD")?;
     let authority = authority()?;
     Ok(format!(
-        "const BOARD: &str = {board:?};\nconst HUK: Huk = Huk::{huk};\nconst PROFILE: Profile = Profile::{profile};\n\
+        "const BOARD: &str = {board:?};\nconst PROFILE: Profile = Profile::{profile};\n\
          const ROLLBACK_PROTECTION: RollbackProtection = RollbackProtection::{rollback};\n\
          const MAX_IMAGE: u32 = {max_image};\nconst PROVISIONING_AUTHORITY: KeyId = Bytes({authority:?});\n"
     ))

@@ -41,7 +41,7 @@ impl Builder {
             .file(&self.provisioning_authority()?)?
             .text(self.board.profile.name())
             .text(self.board.name.get_ref());
-        let key = key.text(ta.huk.name()).text(ta.rollback_protection.name()).text(&ta.max_image.to_string());
+        let key = key.text(ta.rollback_protection.name()).text(&ta.max_image.to_string());
         let folder = self.cached("board-ta", &key.finish(), |dirs| {
             copy(&self.trustbox_ta(&kit)?.stripped, &dirs.out.join("trustbox-ta.elf"))
         })?;

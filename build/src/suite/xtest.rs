@@ -30,7 +30,11 @@ pub(crate) fn run(builder: &Builder) -> Result<Vec<Case>> {
     let missing: Vec<_> = missing.map(|name| failed(name, "it did not run")).collect();
     cases.extend(missing);
     for (text, status) in results(builder, &SUITES[..1], "as-shipped")? {
-        cases.push(Case::of(GROUP, "firmware as it is shipped", as_shipped(&judged(SUITES[0], &text, status))));
+        cases.push(Case::of(
+            GROUP,
+            "firmware as it is shipped",
+            as_shipped(&judged(SUITES[0], &text, status)),
+        ));
     }
     Ok(cases)
 }

@@ -187,7 +187,6 @@ fn variables(board: &Board) -> Result<String> {
     let facts = &board.ta;
     let words = [
         ("TRUSTBOX_PROFILE", board.profile.name().to_owned()),
-        ("TRUSTBOX_HUK", facts.huk.name().to_owned()),
         ("TRUSTBOX_ROLLBACK_PROTECTION", facts.rollback_protection.name().to_owned()),
         ("TRUSTBOX_MAX_IMAGE", facts.max_image.to_string()),
         ("TRUSTBOX_OPTEE_PLATFORM", board.optee.platform.clone()),

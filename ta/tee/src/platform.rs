@@ -22,7 +22,7 @@ const DERIVE_KEY: u32 = 1;
 /// What the firmware says of itself.
 pub fn platform() -> Platform {
     Platform {
-        huk: HUK,
+        huk: huk(),
         rollback_protection: ROLLBACK_PROTECTION,
         profile: PROFILE,
         optee_version: optee_version(),
@@ -45,6 +45,19 @@ pub fn derive(purpose: &[u8]) -> Result<Secret<32>, Error> {
     let mut derived = Secret::zero();
     derived.expose_mut().copy_from_slice(&key);
     Ok(derived)
+}
+
+/// What the hardware unique key is worth, as our OP-TEE finds it now; a stub where OP-TEE does not say.
+fn huk() -> Huk {
+    let name = c"org.trustbox.huk".as_ptr();
+    let mut state = 0;
+    // SAFETY: the name ends in a zero byte, `state` is writable; libutee keeps neither.
+    let code = unsafe { sys::TEE_GetPropertyAsU32(sys::TEE_PROPSET_TEE_IMPLEMENTATION, name, &mut state) };
+    match (code, state) {
+        (sys::TEE_SUCCESS, 1) => Huk::TestKey,
+        (sys::TEE_SUCCESS, 2) => Huk::Unique,
+        _ => Huk::Stub,
+    }
 }
 
 /// 0.0.0 where OP-TEE does not say. Built outside a release it calls itself `Unknown_4.10`, or a commit without a dot.
