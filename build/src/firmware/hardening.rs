@@ -96,30 +96,48 @@ fn refuse_failures(board: &Board, findings: &[Finding]) -> Result<()> {
     }
 }
 
-/// The handler must look at who calls before it calls anything.
+/// The handler must look at who calls before it calls anything, and do nothing for the normal world.
 fn monitor(built: &Built<'_>) -> Finding {
     let check = || -> Result<bool> {
         let texts = built.bl31.iter().map(|elf| disassembled(elf, "sip_smc_handler"));
         let texts = texts.collect::<Result<Vec<_>>>()?;
-        Ok(!texts.is_empty() && texts.iter().all(|text| looks_at_the_caller_first(text)))
+        Ok(!texts.is_empty() && texts.iter().all(|text| refuses_the_normal_world(text)))
     };
     Finding::of(
         "Linux can have EL3 write a key to secure memory, and use other services of the secure monitor",
         "platform/patches/arm-trusted-firmware/0001-sip-services-are-secure.patch",
-        "instructions of sip_smc_handler in BL31: the caller's world is tested before the first call",
+        "instructions of sip_smc_handler in BL31: the caller's world is tested before the first call, and the normal world's way \
+         from there to the end has no call and no choice",
         check(),
         "answers of the services to Linux",
     )
 }
 
-/// Bit 0 of x7, the flags, is tested before the first `bl`.
-fn looks_at_the_caller_first(text: &str) -> bool {
-    let lines = text.lines().map(|line| line.split('\t').skip(2).collect::<Vec<_>>().join(" "));
-    let mut before = lines.take_while(|line| !line.starts_with("bl "));
-    before.any(|line| {
-        let test = line.starts_with("tbz ") || line.starts_with("tbnz ");
-        test && (line.contains("w7, #0,") || line.contains("x7, #0,"))
-    })
+/// Bit 0 of x7, the flags, is tested before the first `bl`, and where it is set the handler goes straight to its end.
+fn refuses_the_normal_world(text: &str) -> bool {
+    let instructions: Vec<_> = text.lines().filter_map(instruction).collect();
+    let first_call = instructions.iter().position(|(_, text)| text.starts_with("bl "));
+    let before = &instructions[..first_call.unwrap_or(instructions.len())];
+    let tests = |text: &str| text.contains("w7, #0,") || text.contains("x7, #0,");
+    let Some(test) = before.iter().position(|(_, text)| text.starts_with("tb") && tests(text)) else {
+        return false;
+    };
+    let target = instructions[test].1.split([',', ' ']).filter(|word| !word.is_empty()).nth(3);
+    let start = match instructions[test].1.starts_with("tbnz ") {
+        true => instructions.iter().position(|(address, _)| Some(*address) == target),
+        false => Some(test + 1),
+    };
+    let rest = instructions.get(start.unwrap_or(instructions.len())..).unwrap_or_default();
+    let end = rest.iter().position(|(_, text)| text.starts_with("b ") || text.starts_with("ret"));
+    let decides =
+        |text: &str| ["bl", "b.", "cb", "tb", "cmp", "ccmp"].iter().any(|word| text.starts_with(word));
+    end.is_some_and(|end| !rest[..end].iter().any(|(_, text)| decides(text)))
+}
+
+/// Address and text of an instruction, blanks made single.
+fn instruction(line: &str) -> Option<(&str, String)> {
+    let (address, rest) = line.split_once(":\t")?;
+    Some((address.trim(), rest.split('\t').skip(1).collect::<Vec<_>>().join(" ")))
 }
 
 fn unique_key(board: &Board, built: &Built<'_>, config: &Config) -> Finding {
@@ -289,14 +307,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_test_of_the_caller_comes_before_the_first_call() {
-        let line = |text: &str| format!("  fbe0:\taa0203f5 \t{text}\n");
-        let good = line("mov\tx21, x2") + &line("tbz\tw7, #0, fbe4 <x>") + &line("bl\tfc00 <y>");
-        assert!(looks_at_the_caller_first(&good));
-        let late = line("bl\tfc00 <y>") + &line("tbz\tw7, #0, fbe4 <x>");
-        assert!(!looks_at_the_caller_first(&late));
-        assert!(!looks_at_the_caller_first(&line("tbz\tw0, #30, fbe4 <x>")));
-        assert!(!looks_at_the_caller_first(""));
+    fn the_normal_world_is_refused_before_the_first_call() {
+        let listing = |lines: &[&str]| -> String {
+            let number = |(at, text): (usize, &&str)| format!("  fbe{at}:\taa0203f5 \t{text}\n");
+            lines.iter().enumerate().map(number).collect()
+        };
+        let far =
+            ["mov\tx21, x2", "tbnz\tw7, #0, fbe4 <x>", "bl\tfc00 <y>", "ret", "mov\tx0, #-1", "b\tfbe9 <z>"];
+        let near = ["tbz\tw7, #0, fbe3 <x>", "mov\tx0, #-1", "ret", "bl\tfc00 <y>"];
+        assert!([&far[..], &near[..]].iter().all(|lines| refuses_the_normal_world(&listing(lines))));
+        let one_service = ["tbz\tw7, #0, fbe4 <x>", "cmp\tw4, w1", "b.eq\tfbe4 <x>", "ret", "bl\tfc00 <y>"];
+        let late = ["bl\tfc00 <y>", "tbz\tw7, #0, fbe3 <x>", "ret", "ret"];
+        let other = ["tbz\tw0, #30, fbe2 <x>", "ret", "ret"];
+        let nowhere = ["tbnz\tw7, #0, fbe9 <x>", "ret"];
+        for lines in [&one_service[..], &late, &other, &nowhere, &[]] {
+            assert!(!refuses_the_normal_world(&listing(lines)), "{lines:?}");
+        }
     }
 
     #[test]

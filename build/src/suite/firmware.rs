@@ -27,7 +27,10 @@ pub(crate) fn run(builder: &Builder) -> Result<Vec<Case>> {
     for name in BOARDS {
         let board = builder.for_board(name)?;
         let hardware = board.board.hardware().context("the board is emulated")?;
-        trees.push((name.to_owned(), board.board_trees(&hardware)?));
+        let tree = board.board_trees(&hardware)?;
+        let memory = memory(&tree.join("u-boot.dtb"), &hardware);
+        cases.push(Case::of(GROUP, &format!("{name}: U-Boot's device tree has the board's memory"), memory));
+        trees.push((name.to_owned(), tree));
         let built = board.board_firmware();
         let folder = built.as_ref().ok().cloned();
         cases.push(Case::of(GROUP, &format!("{name} builds"), built.map(drop)));
@@ -146,6 +149,20 @@ impl Medium<'_> {
         ensure!(wanted == found, "the board has {wanted:x?}, BL2 has {found:x?}");
         Ok(())
     }
+}
+
+/// U-Boot asks nobody else how much there is.
+fn memory(tree: &Path, hardware: &Hardware<'_>) -> Result<()> {
+    let ours = ["linux-0", "linux-1"].iter().filter_map(|name| hardware.memory.region(name));
+    let wanted: Vec<_> = ours.flat_map(|region| [region.start, region.size]).collect();
+    let start = wanted.first().context("the board has no memory for Linux")?;
+    let node = format!("/memory@{start:x}");
+    let found = Tool::new("fdtget").args(["-t", "x"]).arg(tree).args([&node, "reg"]).output()?;
+    let cells = found.split_whitespace().map(|cell| Ok(u64::from_str_radix(cell, 16)?));
+    let cells = cells.collect::<Result<Vec<_>>>()?;
+    let found: Vec<_> = cells.chunks(2).map(|pair| pair[0] << 32 | pair.last().unwrap_or(&0)).collect();
+    ensure!(found == wanted, "{node} has {found:x?}, the board {wanted:x?}");
+    Ok(())
 }
 
 fn manifest(folder: &Path) -> Result<()> {
