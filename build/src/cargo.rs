@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::builder::Builder;
 use crate::tool::Tool;
+use crate::ui;
 
 /// The Rust target of everything that runs on the device, in both worlds.
 pub(crate) const TARGET: &str = "aarch64-unknown-linux-gnu";
@@ -36,6 +37,15 @@ impl Builder {
             .env("TRUSTBOX_ROLLBACK_PROTECTION", self.board.ta.rollback_protection.name())
             .env("TRUSTBOX_MAX_IMAGE", self.board.ta.max_image.to_string())
             .env("TRUSTBOX_PROFILE", self.board.profile.name()))
+    }
+
+    /// Builds `trustbox-keys` for this host.
+    pub(crate) fn keys_program(&self) -> Result<PathBuf> {
+        let log = self.log("trustbox-keys-build");
+        // Without naming its package: the host tests then share what is compiled.
+        let build = self.cargo().args(["build", "--color=never", "--bin", "trustbox-keys"]);
+        ui::step("trustbox-keys", || build.run(&log))?;
+        Ok(self.repo.root().join("target/debug/trustbox-keys"))
     }
 
     /// Cargo for programs of the device's Linux.

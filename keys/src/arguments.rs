@@ -12,6 +12,7 @@ use trustbox_keys::class_keys::parse_key_ref;
 use trustbox_package::request::parse_hex;
 
 use crate::commands::{ceremony, client, serve};
+use crate::seal::Seal;
 use crate::verify::Verify;
 
 /// Keys of a TrustBox fleet: statements for devices, and class keys wrapped for one device.
@@ -64,6 +65,8 @@ pub(crate) enum Command {
     Release(Release),
     /// Verify a device's attestation token
     Verify(Verify),
+    /// Seal a file to one enclave on one device, whose report is verified first
+    Seal(Seal),
     /// Describe a statement file
     Show {
         /// The statement

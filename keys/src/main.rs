@@ -6,6 +6,7 @@
 
 mod arguments;
 mod commands;
+mod seal;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -102,6 +103,7 @@ fn run(command: Command, keys: &Keys) -> Result<()> {
         Command::Revoke(args) => revoke(&args, keys),
         Command::Release(args) => release(&args, keys),
         Command::Verify(args) => args.run(),
+        Command::Seal(args) => args.run(),
         Command::Show { file, json } => show_file(&file, json),
     }
 }

@@ -16,7 +16,6 @@ use trustbox_package::sign::public_key;
 
 use crate::builder::Builder;
 use crate::tool::Tool;
-use crate::ui;
 
 /// How long the service may take to start, and to stop.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -43,11 +42,7 @@ impl Drop for KeyService {
 impl KeyService {
     /// Builds and starts it; it knows the development class keys and no device.
     pub(super) fn start(builder: &Builder, keys: &DevKeys, folder: &Path) -> Result<Self> {
-        let log = builder.log("trustbox-keys-build");
-        // Without naming its package: the host tests then share what is compiled.
-        let build = builder.cargo().args(["build", "--color=never", "--bin", "trustbox-keys"]);
-        ui::step("trustbox-keys", || build.run(&log))?;
-        let program = builder.repo().root().join("target/debug/trustbox-keys");
+        let program = builder.keys_program()?;
         DirBuilder::new()
             .mode(0o700)
             .create(folder)

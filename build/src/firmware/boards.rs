@@ -106,7 +106,8 @@ impl Builder {
         let hardware = self.board.hardware().context("the board is emulated")?;
         let parts = self.parts(&hardware)?;
         let mut key = Key::new("board-firmware").text(self.board.name.get_ref()).text(manifest::FORMAT);
-        key = key.text(&format!("{:?}", self.board));
+        // What a report says follows from the program that writes it.
+        key = key.text(&format!("{:?}", self.board)).text(include_str!("hardening.rs"));
         for folder in parts.folders() {
             key = key.text(&folder.to_string_lossy());
         }

@@ -1,5 +1,7 @@
 //! The example enclaves with their host programs, on the emulated device: numbered cases 9xxx, one family an example.
 
+mod weights;
+
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -26,9 +28,12 @@ const EXAMPLES: [(&str, &str); 5] = [
     ("trustbox-meter", "example-meter"),
     ("trustbox-activity", "example-activity"),
     ("trustbox-sensor", "example-sensor"),
-    ("trustbox-inference", "example-inference"),
+    INFERENCE,
     ("c-echo", "example-c-echo"),
 ];
+
+/// The one whose data arrive after it is installed.
+const INFERENCE: (&str, &str) = ("trustbox-inference", "example-inference");
 
 /// UUID of the project that `tb new` makes here.
 const NEW_PROJECT: &str = "0d9a4c7e-6b15-4f28-93e0-a8c2f1d65b37";
@@ -77,9 +82,8 @@ fn new_project(builder: &Builder, owned: &mut Owned) -> Result<()> {
 /// What one inference costs, as a line of JSON, on a device whose time counts instructions.
 pub(crate) fn inference_figure(builder: &Builder) -> Result<String> {
     let options = BootOptions { icount: true, ..BootOptions::default() };
-    let (enclave, program) = EXAMPLES[3];
-    let mut examples = Examples::prepare(builder, &[(enclave, program)], &options)?;
-    let output = examples.owned.device.exec(&[place(program).as_str(), "--figure"])?;
+    let mut examples = Examples::prepare(builder, &[INFERENCE], &options)?;
+    let output = examples.owned.device.exec(&[place(INFERENCE.1).as_str(), "--figure"])?;
     examples.owned.device.power_off()?;
     Ok(String::from_utf8(output.stdout)?)
 }
@@ -106,6 +110,9 @@ impl Examples {
         for (enclave, (_, program)) in wanted_enclaves.into_iter().zip(wanted) {
             owned.install(&std::fs::read(&enclave.signed)?, &description(&enclave.name)?)?;
             owned.device.push(&programs.join(program), &place(program))?;
+            if *program == INFERENCE.1 {
+                weights::deliver(builder, &mut owned.device, &place(program), &enclave.uuid)?;
+            }
         }
         Ok(Self { owned })
     }

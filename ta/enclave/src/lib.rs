@@ -61,6 +61,8 @@
 //!
 //! # Features
 //!
+//! `transport` adds `Transport`, for data that arrive sealed to the enclave after it was installed.
+//!
 //! `optee` builds for OP-TEE. Without it, `fake` (on by default) is a device in memory: the same enclave under plain
 //! `cargo test`, see [`fake`].
 #![no_std]
@@ -85,6 +87,8 @@ mod sealed;
 #[cfg(feature = "optee")]
 mod session;
 pub mod time;
+#[cfg(feature = "transport")]
+mod transport;
 mod trustbox;
 mod typed;
 
@@ -93,6 +97,8 @@ pub use reply::Reply;
 pub use sealed::{Sealed, StorageError};
 #[cfg(feature = "optee")]
 pub use session::Session;
+#[cfg(feature = "transport")]
+pub use transport::Transport;
 pub use trustbox::{Counter, TrustBox};
 pub use trustbox_api::evidence::{Evidence, SignedEvidence};
 pub use trustbox_api::key::{KeyId, Uuid};

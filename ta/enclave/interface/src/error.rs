@@ -62,6 +62,8 @@ sdk_errors! {
     BAD_ANSWER = 0xff0c "the host program's answer does not decode";
     /// A command waited for something else than its host, and took the enclave with it.
     LOST = 0xff0d "a command waited for something that never comes";
+    /// What arrived was not sealed to this enclave in this version on this device, or was changed.
+    NOT_FOR_US = 0xff0e "not sealed to this enclave";
 }
 
 impl EnclaveError {

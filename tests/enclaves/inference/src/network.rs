@@ -7,36 +7,35 @@ const CLASSES: usize = 10;
 /// Hidden units of the trained network.
 const HIDDEN: usize = 24;
 const HEADER: usize = 4;
-const WEIGHTS: &[u8; HEADER + HIDDEN * (IMAGE + 4 + CLASSES) + 4 * CLASSES] =
-    include_bytes!("../data/weights.bin");
 
 /// A network with [`HIDDEN`] hidden units.
-pub struct Network<'a> {
+pub struct Network {
     shift: u8,
     multiplier: i64,
-    first: &'a [[u8; IMAGE]; HIDDEN],
+    first: [[u8; IMAGE]; HIDDEN],
     first_bias: [i32; HIDDEN],
-    second: &'a [[u8; HIDDEN]; CLASSES],
+    second: [[u8; HIDDEN]; CLASSES],
     second_bias: [i32; CLASSES],
 }
 
-/// The network of `data/weights.bin`, whose size is checked when this is compiled.
-pub(crate) fn trained() -> Network<'static> {
-    let (header, rest) = WEIGHTS.split_at(HEADER);
-    let (first, rest) = rest.split_at(HIDDEN * IMAGE);
-    let (first_bias, rest) = rest.split_at(4 * HIDDEN);
-    let (second, second_bias) = rest.split_at(CLASSES * HIDDEN);
-    Network {
-        shift: header[1],
-        multiplier: i64::from(u16::from_le_bytes([header[2], header[3]])),
-        first: rows(first),
-        first_bias: numbers(first_bias),
-        second: rows(second),
-        second_bias: numbers(second_bias),
+impl Network {
+    /// The network in a file of weights; `None` where the file is of another size or shape.
+    pub fn read(weights: &[u8]) -> Option<Self> {
+        let ([hidden, shift, multiplier @ ..], rest) = weights.split_first_chunk::<HEADER>()?;
+        let (first, rest) = rest.split_at_checked(HIDDEN * IMAGE)?;
+        let (first_bias, rest) = rest.split_at_checked(4 * HIDDEN)?;
+        let (second, second_bias) = rest.split_at_checked(CLASSES * HIDDEN)?;
+        let fits = usize::from(*hidden) == HIDDEN && *shift < 64 && second_bias.len() == 4 * CLASSES;
+        fits.then_some(Self {
+            shift: *shift,
+            multiplier: i64::from(u16::from_le_bytes(*multiplier)),
+            first: rows(first)?,
+            first_bias: numbers(first_bias)?,
+            second: rows(second)?,
+            second_bias: numbers(second_bias)?,
+        })
     }
-}
 
-impl Network<'_> {
     /// A score for each digit.
     pub fn scores(&self, image: &[u8; IMAGE]) -> [i32; CLASSES] {
         let hidden: [u8; HIDDEN] = core::array::from_fn(|unit| {
@@ -54,12 +53,11 @@ fn product<const N: usize>(weights: &[u8; N], inputs: &[u8; N]) -> i32 {
     products.sum()
 }
 
-fn rows<const N: usize, const COUNT: usize>(bytes: &[u8]) -> &[[u8; N]; COUNT] {
+fn rows<const N: usize, const COUNT: usize>(bytes: &[u8]) -> Option<[[u8; N]; COUNT]> {
     let (rows, _) = bytes.as_chunks::<N>();
-    rows.first_chunk().unwrap_or(&[[0; N]; COUNT])
+    rows.first_chunk().copied()
 }
 
-fn numbers<const COUNT: usize>(bytes: &[u8]) -> [i32; COUNT] {
-    let (numbers, _) = bytes.as_chunks::<4>();
-    core::array::from_fn(|at| i32::from_le_bytes(numbers[at]))
+fn numbers<const COUNT: usize>(bytes: &[u8]) -> Option<[i32; COUNT]> {
+    Some(rows::<4, COUNT>(bytes)?.map(i32::from_le_bytes))
 }

@@ -1,4 +1,4 @@
-//! Confidential inference: handwritten digits, recognised by a network whose weights only the enclave has.
+//! Confidential inference: handwritten digits, recognised by a network whose weights only the enclave and their owner have.
 
 use alloc::vec::Vec;
 
@@ -19,6 +19,10 @@ errors! {
         Images = 1,
         /// a point is from 0 to 16
         Point = 2,
+        /// no weights were loaded
+        NoWeights = 3,
+        /// what was loaded are no weights
+        Weights = 4,
     }
 }
 
@@ -37,4 +41,10 @@ pub trait Inference {
     /// Classifies images, one after the other in `images`.
     #[command(1)]
     fn classify(&mut self, images: &[u8]) -> Result<Vec<Answer>, EnclaveError>;
+    /// Evidence over the nonce of whoever owns the weights: the key to seal them to.
+    #[command(2)]
+    fn offer(&mut self, nonce: [u8; 32]) -> Result<Vec<u8>, EnclaveError>;
+    /// Takes weights sealed to that key, in place of any it had.
+    #[command(3)]
+    fn load(&mut self, sealed: &[u8]) -> Result<(), EnclaveError>;
 }

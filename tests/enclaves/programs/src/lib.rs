@@ -16,6 +16,13 @@ pub struct Failed(String);
 /// How a case ends.
 pub type Outcome = Result<(), Failed>;
 
+impl Failed {
+    /// The text.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+}
+
 impl<E: Display> From<E> for Failed {
     fn from(error: E) -> Self {
         Self(error.to_string())
