@@ -2,12 +2,17 @@
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 
 use crate::board::Board;
 use crate::lock::LockFile;
+use crate::step::remove_oldest;
 use crate::ui;
+
+/// Configurations of one source whose build folders are kept: those of all boards, media and tests.
+const KEPT_TREES: usize = 12;
 
 /// The checked-out repository and where things are in it.
 #[derive(Clone, Debug)]
@@ -96,6 +101,16 @@ impl Builder {
         let folder = self.repo.cache().join("work").join(name);
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         Ok(folder)
+    }
+
+    /// Where make builds a source with one configuration; kept warm for the configurations that were built last.
+    pub(crate) fn build_tree(&self, source: &str, key: &str) -> Result<PathBuf> {
+        let trees = self.work(source)?;
+        let tree = trees.join(key);
+        fs::create_dir_all(&tree).with_context(|| format!("cannot make {}", tree.display()))?;
+        File::open(&tree)?.set_modified(SystemTime::now())?;
+        remove_oldest(&trees, KEPT_TREES)?;
+        Ok(tree)
     }
 
     /// The log file of a step.

@@ -113,7 +113,7 @@ impl Builder {
         let source = self.source_of_debian("optee-os")?;
         let tree = self.optee_key(&source, false)?;
         let optee = self.cached("optee-os-reference", &tree, |dirs| {
-            let work = self.work(&format!("optee-{tree}"))?;
+            let work = self.build_tree("optee", &tree)?;
             self.optee_make(&source, &work, false)?.run(&dirs.log)?;
             copy_images(&work, &dirs.out)
         })?;
@@ -125,7 +125,7 @@ impl Builder {
         let source = self.source("optee-os")?;
         let key = self.optee_key(&source, debug)?;
         self.cached("ta-dev-kit", &key, |dirs| {
-            let work = self.work(&format!("optee-{key}"))?;
+            let work = self.build_tree("optee", &key)?;
             self.optee_make(&source, &work, debug)?.arg("ta_dev_kit").run(&dirs.log)?;
             let kit = work.join("export-ta_arm64/.");
             Tool::new("cp").arg("-a").arg(kit).arg(&dirs.out).run(&dirs.log)
@@ -137,7 +137,7 @@ impl Builder {
         let tree = self.optee_key(&source, debug)?;
         let key = Key::new("optee").text(&tree).file(&ta.stripped)?.finish();
         self.cached("optee-os", &key, |dirs| {
-            let work = self.work(&format!("optee-{tree}"))?;
+            let work = self.build_tree("optee", &tree)?;
             let early = self.work("early-ta")?.join(format!("{}.stripped.elf", crate::TRUSTBOX_UUID));
             copy_if_changed(&ta.stripped, &early)?;
             // OP-TEE counts builds and says the number: the first one is as good as any.
@@ -186,7 +186,7 @@ impl Builder {
             key = key.file(&optee.join(name))?;
         }
         self.cached("firmware", &key.finish(), |dirs| {
-            let work = self.work(&format!("tfa-{tree}"))?;
+            let work = self.build_tree("tfa", &tree)?;
             let release = work.join(&tfa.platform).join("release");
             // Make goes by times, and an image from the cache is older than what was packed from another one.
             forget(&release.join("fip.bin"))?;

@@ -75,7 +75,7 @@ impl Builder {
         let key =
             key.texts(flags).text(&header).text(kind.boot_mode()).file(&keys.public(Role::Root))?.finish();
         self.cached(&format!("verifying-tfa/{}", kind.name()), &key, |dirs| {
-            let work = self.work(&format!("tfa-{key}"))?;
+            let work = self.build_tree("tfa", &key)?;
             let (generated, digest) = (work.join("facts"), work.join("root.sha256"));
             fs::create_dir_all(&generated)?;
             fs::write(generated.join("trustbox_board.h"), &header)?;

@@ -30,7 +30,7 @@ impl Builder {
             Key::new("verifying-tfa").text(&source.key).text(&mbedtls.key).text(&tfa.platform).texts(flags);
         let key = key.text(&device.shown()).file(&keys.public(Role::Root))?.finish();
         self.cached("verifying-tfa", &key, |dirs| {
-            let work = self.work(&format!("tfa-{key}"))?;
+            let work = self.build_tree("tfa", &key)?;
             let digest = work.join("root.sha256");
             fs::write(&digest, keys.root_digest()?)?;
             let make = self.trusted_boot(self.tfa_base(&source, &work), &mbedtls.folder, keys);

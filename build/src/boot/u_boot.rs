@@ -59,7 +59,7 @@ impl Builder {
             Key::new("verifying-u-boot").text(&config).file(request.tree)?.file(&keys.public(Role::Image))?;
         let name = format!("verifying-u-boot/{}", self.board.name.get_ref());
         self.cached(&name, &key.finish(), |dirs| {
-            let work = self.work(&format!("u-boot-{config}"))?;
+            let work = self.build_tree("u-boot", &config)?;
             let make = || u_boot_make(&source, &work);
             make().arg(request.defconfig).run(&dirs.log)?;
             let file = work.join(".config");

@@ -54,7 +54,7 @@ impl Builder {
         let tree = self.optee_key(&source, false)?;
         let key = Key::new("board-optee").text(&tree).file(ta)?.finish();
         self.cached("board-optee", &key, |dirs| {
-            let work = self.work(&format!("optee-{tree}"))?;
+            let work = self.build_tree("optee", &tree)?;
             let early = self.work("early-ta")?.join(format!("{}.stripped.elf", crate::TRUSTBOX_UUID));
             copy_if_changed(ta, &early)?;
             let _ = fs::remove_file(work.join("core/.buildcount"));
@@ -97,7 +97,7 @@ impl Builder {
         let config = Key::new("u-boot-tree").text(&source.key).text(defconfig).texts(words).finish();
         let key = Key::new("board-u-boot").text(&config).file(tree)?.finish();
         self.cached("board-u-boot", &key, |dirs| {
-            let work = self.work(&format!("u-boot-{config}"))?;
+            let work = self.build_tree("u-boot", &config)?;
             let make = |target: &str| u_boot_make(&source, &work).arg(target).run(&dirs.log);
             make(defconfig)?;
             let file = work.join(".config");
@@ -118,7 +118,7 @@ impl Builder {
         let key = Key::new("board-tfa").text(&source.key).text(&tfa.platform).texts(flags).text(&header);
         let key = key.text(kind.boot_mode()).finish();
         self.cached(&format!("board-tfa/{}", kind.name()), &key, |dirs| {
-            let work = self.work(&format!("tfa-{key}"))?;
+            let work = self.build_tree("tfa", &key)?;
             let generated = work.join("facts");
             fs::create_dir_all(&generated)?;
             fs::write(generated.join("trustbox_board.h"), &header)?;
