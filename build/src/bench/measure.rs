@@ -71,7 +71,8 @@ pub(super) fn references(builder: &Builder) -> Result<Vec<Measured>> {
     })
 }
 
-fn options() -> BootOptions {
+/// Time counts instructions.
+pub(super) fn options() -> BootOptions {
     BootOptions { icount: true, ..BootOptions::default() }
 }
 

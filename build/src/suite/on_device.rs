@@ -151,7 +151,7 @@ fn push_vectors(builder: &Builder, to: &mut dyn Place) -> Result<()> {
 }
 
 /// Builds a program of `tests/device/c`.
-fn in_c(builder: &Builder, name: &str) -> Result<PathBuf> {
+pub(crate) fn in_c(builder: &Builder, name: &str) -> Result<PathBuf> {
     let program = builder.work("suite")?.join(name);
     let source = builder.repo.root().join("tests/device/c").join(name).with_extension("c");
     let options = ["-static", "-pthread", "-O1", "-Wall", "-Wextra", "-Werror", "-o"];
