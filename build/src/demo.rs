@@ -11,7 +11,8 @@ mod service;
 pub(crate) mod talk;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use trustbox_api::Error;
@@ -53,13 +54,13 @@ pub(crate) struct Args {
 
 /// Runs the demo.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let demo = Demo::prepare(&Builder::open(&args.platform)?)?;
-    demo.show()
+    check(&Builder::open(&args.platform)?)
 }
 
 /// The demo as a test, within a build that holds the cache's lock.
 pub(crate) fn check(builder: &Builder) -> Result<()> {
-    Demo::prepare(builder)?.show()
+    let (demo, device) = Demo::prepare(builder)?;
+    demo.show(device)
 }
 
 struct Demo {
@@ -91,9 +92,14 @@ impl Drop for Demo {
     }
 }
 
+fn boot(images: &Images, folder: &Path) -> Result<Device> {
+    let options = BootOptions { state: Some(folder.join("state.img")), ..BootOptions::default() };
+    Device::boot(images, &options)
+}
+
 impl Demo {
-    /// Builds what is needed and starts from a blank device.
-    fn prepare(builder: &Builder) -> Result<Self> {
+    /// Builds what is needed, and starts from a blank device.
+    fn prepare(builder: &Builder) -> Result<(Self, Device)> {
         let keys = dev::ensure(&builder.repo().dev_keys())?;
         let mut enclaves = builder.enclaves()?.into_iter();
         let meter = enclaves.find(|enclave| enclave.name == METER).context("tests/enclaves has no meter")?;
@@ -105,14 +111,22 @@ impl Demo {
         fs::create_dir_all(&folder)?;
         let manifest = builder.repo().root().join("tests/enclaves/meter/Cargo.toml");
         say("NOT-TRUSTED: development keys and an emulated device");
-        let service = KeyService::start(builder, &keys, &folder.join("keys"))?;
+        // The service starts while the device does, and makes its keys when it is first asked who it is.
+        let (service, device) = thread::scope(|scope| {
+            let service = scope.spawn(|| KeyService::start(builder, &keys, &folder.join("keys")));
+            let device = boot(&images, &folder).and_then(|mut device| {
+                json(&mut device, &["info"])?;
+                Ok(device)
+            });
+            (service.join(), device)
+        });
+        let service = service.map_err(|_| anyhow!("starting the key service panicked"))??;
         say("the key service runs: mutual TLS, SQLite, class keys sealed; it knows no device yet");
-        Ok(Self { images, keys, service, meter, manifest, newer, direct_open, folder })
+        Ok((Self { images, keys, service, meter, manifest, newer, direct_open, folder }, device?))
     }
 
     /// The story. An error says which step did not do what it must.
-    fn show(mut self) -> Result<()> {
-        let mut device = self.boot()?;
+    fn show(mut self, mut device: Device) -> Result<()> {
         let known = self.provision(&mut device)?;
         say("attestation, over a nonce made here, before any key is released:");
         let measured = self.attest(&mut device, &known, false, None)?;
@@ -122,7 +136,7 @@ impl Demo {
         self.meter(&mut device)?;
         device.power_off()?;
         say("power off, power on: the same storage");
-        let mut device = self.boot()?;
+        let mut device = boot(&self.images, &self.folder)?;
         self.still_there(&mut device, &known)?;
         say(
             "attestation again: OP-TEE and the TrustBox TA measure the same in this boot, and the meter is listed",
@@ -138,11 +152,6 @@ impl Demo {
         self.audited()?;
         println!("demo: ok (device key {}…, {TOTAL})", &known.device_key[..16]);
         Ok(())
-    }
-
-    fn boot(&self) -> Result<Device> {
-        let options = BootOptions { state: Some(self.folder.join("state.img")), ..BootOptions::default() };
-        Device::boot(&self.images, &options)
     }
 
     /// Blank → Provisioned.
