@@ -97,7 +97,7 @@ impl<T: Tee> Session<T> {
     fn check_enclave(&mut self) -> Result<(), Error> {
         let rule = Command::InvokeEnclave.its_rule()?;
         self.check_caller(rule)?;
-        let changes = self.tee.now()?.changes;
+        let changes = self.tee.changes()?;
         match &self.activity {
             Activity::EnclaveOpen(launched) if launched.checked == Some(changes) => return Ok(()),
             _ => {}

@@ -39,8 +39,6 @@ pub struct Moment {
     pub boot: Bytes<16>,
     /// Seconds since then.
     pub uptime: u32,
-    /// Times the record [`Record::Device`] was written since then.
-    pub changes: u64,
 }
 
 /// What OP-TEE holds under a UUID.
@@ -122,6 +120,8 @@ pub trait Tee {
     fn measure(&mut self) -> Result<(Bytes<32>, Bytes<32>), Error>;
     /// When it is.
     fn now(&mut self) -> Result<Moment, Error>;
+    /// Times the record [`Record::Device`] was written since boot.
+    fn changes(&mut self) -> Result<u64, Error>;
     /// Fills `out` from the hardware random generator.
     fn random(&mut self, out: &mut [u8]);
 

@@ -21,6 +21,16 @@ pub struct OpTee {
     boot: Option<Boot>,
 }
 
+impl OpTee {
+    fn boot(&mut self) -> Result<&mut Boot, Error> {
+        let open = match self.boot.take() {
+            None => Boot::open()?,
+            Some(open) => open,
+        };
+        Ok(self.boot.insert(open))
+    }
+}
+
 impl Tee for OpTee {
     type Buffer = Mapping;
     type Enclave = Enclave;
@@ -44,12 +54,11 @@ impl Tee for OpTee {
     fn now(&mut self) -> Result<Moment, Error> {
         let mut time = optee_utee::Time::new();
         time.system_time();
-        let open = match self.boot.take() {
-            None => Boot::open()?,
-            Some(open) => open,
-        };
-        let (boot, changes) = self.boot.insert(open).state()?;
-        Ok(Moment { boot, uptime: time.seconds, changes })
+        Ok(Moment { boot: self.boot()?.id()?, uptime: time.seconds })
+    }
+
+    fn changes(&mut self) -> Result<u64, Error> {
+        self.boot()?.changes()
     }
 
     fn random(&mut self, out: &mut [u8]) {

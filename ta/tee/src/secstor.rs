@@ -18,8 +18,9 @@ const SECSTOR: Uuid = Uuid(Bytes([
 const BOOTSTRAP: u32 = 0;
 const DELETE: u32 = 1;
 const QUERY: u32 = 2;
-const BOOT_STATE: u32 = 3;
+const BOOT_ID: u32 = 3;
 const COUNT_CHANGE: u32 = 4;
+const CHANGES: u32 = 5;
 
 /// Installs a signed image.
 pub fn install(image: &Mapping) -> Result<(), Error> {
@@ -61,28 +62,30 @@ pub fn held(uuid: &Uuid) -> Result<Option<Held>, Error> {
     Ok(Some(Held { version, contents }))
 }
 
-/// What OP-TEE knows of this boot. Asked before each call of an enclave, so session and memory are made once.
-pub struct Boot {
-    secstor: TaSession,
-    id: Mapping,
-}
+/// What OP-TEE knows of this boot. Asked before each call of an enclave, so the session is made once.
+pub struct Boot(TaSession);
 
 impl Boot {
     /// Opens it.
     pub fn open() -> Result<Self, Error> {
-        let secstor = TaSession::open(&SECSTOR, &Parameters::NONE).map_err(|_| Error::Internal)?;
-        Ok(Self { secstor, id: Mapping::new(16)? })
+        TaSession::open(&SECSTOR, &Parameters::NONE).map(Self).map_err(|_| Error::Internal)
     }
 
-    /// Identifier of this boot, and changes counted since.
-    pub fn state(&mut self) -> Result<(Bytes<16>, u64), Error> {
+    /// Identifier of this boot.
+    pub fn id(&mut self) -> Result<Bytes<16>, Error> {
+        let mut id = Mapping::new(16)?;
+        let parameters = [Parameter::output(&mut id), Parameter::None, Parameter::None, Parameter::None];
+        self.0.invoke(BOOT_ID, &mut Parameters(parameters)).map_err(|_| Error::Internal)?;
+        Bytes::from_slice(&id).ok_or(Error::Internal)
+    }
+
+    /// Changes counted since.
+    pub fn changes(&mut self) -> Result<u64, Error> {
         let changes = Parameter::Value(Direction::Output, 0, 0);
-        let parameters = [Parameter::output(&mut self.id), changes, Parameter::None, Parameter::None];
-        let mut parameters = Parameters(parameters);
-        self.secstor.invoke(BOOT_STATE, &mut parameters).map_err(|_| Error::Internal)?;
-        let [_, Parameter::Value(_, high, low), ..] = parameters.0 else { return Err(Error::Internal) };
-        let id = Bytes::from_slice(&self.id).ok_or(Error::Internal)?;
-        Ok((id, u64::from(high) << 32 | u64::from(low)))
+        let mut parameters = Parameters([changes, Parameter::None, Parameter::None, Parameter::None]);
+        self.0.invoke(CHANGES, &mut parameters).map_err(|_| Error::Internal)?;
+        let [Parameter::Value(_, high, low), ..] = parameters.0 else { return Err(Error::Internal) };
+        Ok(u64::from(high) << 32 | u64::from(low))
     }
 }
 
