@@ -42,7 +42,7 @@ impl Builder {
     /// Cargo for programs of the device's Linux.
     pub(crate) fn cargo_for_device(&self) -> Result<Tool> {
         let export = self.client_export()?;
-        let flags = format!("-L native={}", export.join("usr/lib").display());
+        let flags = format!("-L native={} {}", export.join("usr/lib").display(), self.remapped_paths()?);
         Ok(self.cross("target/device", &flags).env("OPTEE_CLIENT_EXPORT", &export))
     }
 
