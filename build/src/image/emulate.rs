@@ -299,10 +299,10 @@ impl Drop for Machine {
 
 /// The report in a console's output.
 fn report_in(log: &str) -> Option<Value> {
-    let whole = log.lines().filter_map(|line| {
+    let mut whole = log.lines().filter_map(|line| {
         line.find(REPORT).and_then(|at| serde_json::from_str(line.get(at..)?.trim()).ok())
     });
-    whole.rev().next()
+    whole.next_back()
 }
 
 /// Answers the device until it is off.
@@ -310,7 +310,8 @@ fn serve(listener: &UnixListener, factory: Option<&Factory>) -> Result<()> {
     let (stream, _) = listener.accept()?;
     let Some(factory) = factory else {
         // Nobody is there: the line is open and silent.
-        return Ok(BufReader::new(stream).lines().for_each(drop));
+        BufReader::new(stream).lines().for_each(drop);
+        return Ok(());
     };
     let mut out = stream.try_clone()?;
     for line in BufReader::new(stream).lines() {

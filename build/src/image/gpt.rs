@@ -3,8 +3,8 @@
 
 use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
+use trustbox_boot_image::words::crc32;
 
-use crate::boot::medium::crc32;
 use crate::image::layout::{Placed, Plan};
 
 /// Octets of a block.

@@ -10,6 +10,7 @@ pub(crate) mod layout;
 pub(crate) mod manifest;
 pub(crate) mod parts;
 pub(crate) mod tree;
+pub(crate) mod verify;
 pub(crate) mod verity;
 mod write;
 
@@ -17,11 +18,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use trustbox_boot_image::boot_state::BootState;
 
 use crate::board::soc::MediumKind;
 use crate::boot::certificates::Counters;
 use crate::boot::keys::Keys;
-use crate::boot::medium::{BootState, STRIDE};
 use crate::boot::root_keys::Choice;
 use crate::boot::u_boot::Request;
 use crate::builder::Builder;
@@ -100,7 +101,7 @@ impl Builder {
         let keys = self.boot_keys()?;
         let firmware = self.image_firmware(request, &keys)?;
         let plan = Plan::of(self, firmware.boot_region)?;
-        let root = self.image_root(request.edition)?;
+        let root = self.image_root(request.edition, firmware.state)?;
         let fit = fs::read(self.image_fit(&root.root, request.edition, &keys, &firmware.u_boot)?)?;
         let content = fs::read(&root.file)?;
         plan.fits(Fill::Boot, "the signed FIT", fit.len() as u64)?;
@@ -142,14 +143,19 @@ impl Builder {
     }
 
     fn emulated_firmware(&self, request: &ImageRequest, keys: &Keys) -> Result<Firmware> {
-        let facts = self.board.verified()?;
-        let state = facts.state.context("the emulated board has no verified.state")?;
-        let machine = self.machine_tree(&self.board.emulator()?.clone())?;
-        let u_boot = self.verifying_u_boot(&Request::of(facts, state, &machine), keys)?;
+        let (u_boot, state) = self.emulated_u_boot(keys)?;
         let bios = self.verifying_firmware(&u_boot.join("u-boot.bin"), keys, request.counters)?;
         let at = self.board.image()?.firmware.context("the emulated board has no image.firmware")?;
         let regions = vec![Region::new("firmware", at, fs::read(bios.join("firmware.bios"))?)];
         Ok(Firmware { regions, u_boot, state, boot_region: None })
+    }
+
+    /// The emulated board's U-Boot, with the programs that sign and verify, and where it finds the boot state.
+    pub(crate) fn emulated_u_boot(&self, keys: &Keys) -> Result<(PathBuf, u64)> {
+        let facts = self.board.verified()?;
+        let state = facts.state.context("the emulated board has no verified.state")?;
+        let machine = self.machine_tree(&self.board.emulator()?.clone())?;
+        Ok((self.verifying_u_boot(&Request::of(facts, state, &machine), keys)?, state))
     }
 
     /// The signed images of a real board's medium.
@@ -201,9 +207,6 @@ impl Made {
         )
     }
 }
-
-/// Where the second record of the boot state is, from the first.
-pub(crate) const STATE_STRIDE: u64 = STRIDE;
 
 fn hex_of(octets: &[u8]) -> String {
     crate::hash::hex(octets)

@@ -47,9 +47,9 @@ impl Builder {
         self.repo.root().join("platform/image")
     }
 
-    /// The root.
-    pub(crate) fn image_root(&self, edition: Edition) -> Result<RootImage> {
-        let tree = self.root_tree(edition)?;
+    /// The root; `boot_state` is where the boot state is on the medium.
+    pub(crate) fn image_root(&self, edition: Edition, boot_state: u64) -> Result<RootImage> {
+        let tree = self.root_tree(edition, boot_state)?;
         let version = Tool::new("mksquashfs").arg("-version").command().output();
         let version =
             version.context("cannot start mksquashfs\nhelp: install Debian package squashfs-tools")?;
@@ -76,7 +76,7 @@ impl Builder {
     }
 
     /// Everything in the root, checked.
-    pub(crate) fn root_tree(&self, edition: Edition) -> Result<Tree> {
+    pub(crate) fn root_tree(&self, edition: Edition, boot_state: u64) -> Result<Tree> {
         let description = Description::load(&self.image_folder())?;
         let mut tree = Tree::default();
         for folder in &description.folders {
@@ -97,7 +97,7 @@ impl Builder {
             description.dev_links.iter().for_each(|(path, to)| tree.link(path, to));
         }
         tree.file("usr/lib/os-release", self.os_release(edition).into_bytes(), false);
-        let about = serde_json::to_string(&self.about(edition))? + "\n";
+        let about = serde_json::to_string(&self.about(edition, boot_state))? + "\n";
         tree.file("usr/lib/trustbox/image.json", about.into_bytes(), false);
         tree.check_libraries()?;
         Ok(tree)
@@ -113,11 +113,11 @@ impl Builder {
         )
     }
 
-    /// What an image says of itself, in its boot report.
-    fn about(&self, edition: Edition) -> serde_json::Value {
+    /// What an image says of itself, in its boot report, and where it finds the boot state.
+    fn about(&self, edition: Edition, boot_state: u64) -> serde_json::Value {
         json!({
             "board": self.board.name.get_ref(), "version": env!("CARGO_PKG_VERSION"), "dev": edition.dev,
-            "board_profile": self.board.profile.name(),
+            "board_profile": self.board.profile.name(), "boot_state": boot_state,
         })
     }
 

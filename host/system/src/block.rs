@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 /// Where the kernel lists block devices.
 const CLASS: &str = "/sys/class/block";
@@ -36,6 +36,15 @@ fn find(class: &Path, name: &str) -> Option<String> {
         let node = text.lines().find_map(|line| line.strip_prefix("DEVNAME="))?;
         text.lines().any(|line| line == wanted).then(|| node.to_owned())
     })
+}
+
+/// The disk that a partition is on.
+pub(crate) fn disk_of(partition: &str) -> Result<PathBuf> {
+    let node = find(Path::new(CLASS), partition).with_context(|| format!("no partition {partition}"))?;
+    let place =
+        fs::canonicalize(Path::new(CLASS).join(&node)).context("the kernel does not say where it is")?;
+    let disk = place.parent().and_then(Path::file_name).context("a partition is on no disk")?;
+    Ok(Path::new("/dev").join(disk))
 }
 
 /// The slot that U-Boot booted, `a` or `b`.

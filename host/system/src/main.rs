@@ -8,6 +8,7 @@ mod block;
 mod early;
 mod enclave;
 mod factory;
+mod good;
 mod modules;
 mod report;
 mod storage;
@@ -28,8 +29,11 @@ fn main() -> ExitCode {
         "factory" => factory::run(),
         "enclave" => enclave::run(),
         "report" => report::run(),
+        "good" => good::mark(),
         _ => {
-            eprintln!("error: unknown command {word:?}\nhelp: modules, storage, factory, enclave, report");
+            eprintln!(
+                "error: unknown command {word:?}\nhelp: modules, storage, factory, enclave, report, good"
+            );
             return ExitCode::from(WRONG_USAGE);
         }
     };

@@ -25,12 +25,10 @@ const LINES: &str = "3";
 
 /// Looks, and writes the line.
 pub(crate) fn run() -> Result<()> {
-    let image: Value =
-        serde_json::from_slice(&fs::read(IMAGE).with_context(|| format!("cannot read {IMAGE}"))?)?;
     let command_line = fs::read_to_string("/proc/cmdline")?;
     let report = json!({
         "trustbox_report": FORMAT,
-        "image": image,
+        "image": image()?,
         "slot": block::slot().map(String::from).unwrap_or_default(),
         "root": Verity::from_command_line(&command_line)?.hash,
         "tee": tee(),
@@ -38,11 +36,18 @@ pub(crate) fn run() -> Result<()> {
         "storage": storage::PLACES.map(|(name, target, _)| json!({"partition": name, "mounted": is_mounted(target)})),
         "failed": failed(),
         "hardening": hardening::look(Path::new("/"), &command_line)?,
+        "units": units(),
         "seconds": uptime(),
     });
     let mut console =
         OpenOptions::new().write(true).open(CONSOLE).with_context(|| format!("cannot open {CONSOLE}"))?;
     console.write_all(format!("\n{report}\n").as_bytes()).with_context(|| format!("cannot write {CONSOLE}"))
+}
+
+/// What the image says of itself.
+pub(crate) fn image() -> Result<Value> {
+    let text = fs::read(IMAGE).with_context(|| format!("cannot read {IMAGE}"))?;
+    serde_json::from_slice(&text).with_context(|| format!("{IMAGE} is not JSON"))
 }
 
 fn tee() -> Value {
@@ -62,6 +67,30 @@ fn failed() -> Value {
     let units = listed.iter().filter_map(|line| line.split_whitespace().next());
     let said = |unit: &str| lines("/usr/bin/journalctl", &["-b", "-q", "-o", "cat", "-n", LINES, "-u", unit]);
     units.map(|unit| (unit.to_owned(), json!(said(unit)))).collect::<serde_json::Map<_, _>>().into()
+}
+
+/// When each unit of ours was done, in seconds after the kernel started.
+fn units() -> Value {
+    let words = [
+        "show",
+        "--property=Id,ActiveEnterTimestampMonotonic",
+        "trustbox-*.service",
+        "tee-supplicant.service",
+    ];
+    let mut found = serde_json::Map::new();
+    let mut time = None;
+    for line in lines("/usr/bin/systemctl", &words) {
+        match line.split_once('=') {
+            Some(("ActiveEnterTimestampMonotonic", value)) => {
+                time = value.parse::<f64>().ok().filter(|time| *time > 0.0)
+            }
+            Some(("Id", name)) => {
+                drop(time.take().map(|time| found.insert(name.to_owned(), (time / 1e6).into())))
+            }
+            _ => {}
+        }
+    }
+    found.into()
 }
 
 fn lines(program: &str, words: &[&str]) -> Vec<String> {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -46,7 +47,7 @@ pub(super) fn look(root: &Path, command_line: &str) -> Result<Value> {
         "modules_closed": read("proc/sys/kernel/modules_disabled") == "1",
         "modules_signed": read("sys/module/module/parameters/sig_enforce") == "Y",
         "lockdown": chosen(&read("sys/kernel/security/lockdown")),
-        "firewall": read("run/trustbox-firewall/state"),
+        "firewall": firewall(),
         "tee_devices": tee_devices(root),
         "command_line": command_line.trim(),
     }))
@@ -145,6 +146,13 @@ fn services(root: &Path) -> Vec<String> {
     let mut names: Vec<_> = names.filter(|name| name.ends_with(".service")).collect();
     names.sort();
     names
+}
+
+/// What happens to packets that nobody asked for, as the kernel has it.
+fn firewall() -> String {
+    let output = Command::new("/usr/sbin/nft").args(["list", "chain", "inet", "trustbox", "input"]).output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    text.split_once("policy ").and_then(|(_, rest)| rest.split(';').next()).unwrap_or("none").to_owned()
 }
 
 fn modules(text: &str) -> Vec<String> {
