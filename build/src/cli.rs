@@ -34,6 +34,8 @@ enum Task {
     Firmware(firmware::Args),
     /// Everything on a device's medium, in one file
     Image(image::Args),
+    /// Writes an image to a medium, and reads it back
+    Flash(image::flash::Args),
     /// What a board's fuses are to hold
     Fuse(fuse_command::Args),
     /// Boards and boot images: what there is, without building
@@ -98,6 +100,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Doctor(args) => return doctor::run(&args),
         Task::Firmware(args) => firmware::run(&args)?,
         Task::Image(args) => image::run(&args)?,
+        Task::Flash(args) => image::flash::run(&args)?,
         Task::Fuse(args) => fuse_command::run(&args)?,
         Task::Platform(args) => board::platform::run(&args)?,
         Task::Ta(args) => ta::run(&args)?,

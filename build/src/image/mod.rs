@@ -3,8 +3,10 @@
 //!
 //! Plan, make the parts, write. What is in it is `platform/image`; where it is, `platform/image/layout.toml` and the board.
 
+pub(crate) mod bmap;
 mod description;
 pub(crate) mod emulate;
+pub(crate) mod flash;
 pub(crate) mod gpt;
 pub(crate) mod layout;
 pub(crate) mod manifest;
@@ -18,7 +20,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use trustbox_boot_image::boot_state::BootState;
+use trustbox_boot_image::boot_state::{BootState, STRIDE};
 
 use crate::board::soc::MediumKind;
 use crate::boot::certificates::Counters;
@@ -26,11 +28,14 @@ use crate::boot::keys::Keys;
 use crate::boot::root_keys::Choice;
 use crate::boot::u_boot::Request;
 use crate::builder::Builder;
+use crate::image::bmap::Bmap;
 use crate::image::layout::{Fill, Plan};
 use crate::image::parts::{Edition, RootImage};
 use crate::image::write::Region;
 use crate::ui;
 
+/// Octets that are zero at the start of a partition that the device fills.
+const CLEARED: u64 = 1 << 20;
 /// Tries that a slot has until a boot reports itself.
 const TRIES: u8 = 3;
 
@@ -188,7 +193,25 @@ impl Builder {
 impl Made {
     /// Writes the image.
     pub(crate) fn write(&self, file: &Path) -> Result<()> {
-        write::write(file, &self.regions, self.plan.size)
+        write::write(file, &self.regions, self.plan.size)?;
+        let image = fs::File::open(file)?;
+        let map = Bmap::of(&image, self.plan.size, &self.extents())?;
+        Ok(fs::write(Bmap::beside(file), map.xml())?)
+    }
+
+    /// What a medium must get: every region, and zeros where the device would otherwise find what another one left.
+    fn extents(&self) -> Vec<(u64, u64)> {
+        let regions = self.regions.iter().map(|region| (region.start, region.end()));
+        let fresh = self.plan.partitions.iter().filter(|partition| partition.fills.is_none());
+        let fresh = fresh.map(|partition| (partition.start, partition.start + CLEARED.min(partition.size)));
+        let state = self
+            .regions
+            .iter()
+            .filter(|region| region.name == "boot-state")
+            .map(|region| (region.start, region.start + 2 * STRIDE));
+        let mut extents: Vec<_> = regions.chain(fresh).chain(state).collect();
+        extents.sort_unstable();
+        extents
     }
 
     fn summary(&self, file: &Path) -> String {

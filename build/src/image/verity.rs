@@ -41,7 +41,11 @@ pub(crate) const WORD: &str = "trustbox.root=";
 
 /// The tree of data, whose length is a multiple of a block: what is behind the data, header first, and the hash at its top.
 pub(crate) fn tree(data: &[u8]) -> Result<(Root, Vec<u8>)> {
-    ensure!(!data.is_empty() && data.len().is_multiple_of(BLOCK), "{} octets are no blocks of {BLOCK}", data.len());
+    ensure!(
+        !data.is_empty() && data.len().is_multiple_of(BLOCK),
+        "{} octets are no blocks of {BLOCK}",
+        data.len()
+    );
     let blocks = (data.len() / BLOCK) as u64;
     let mut levels = vec![level(data)];
     while let Some(last) = levels.last().filter(|level| level.len() > BLOCK) {
