@@ -40,6 +40,7 @@ const KEPT: usize = 20;
 const REPORT: &str = "{\"trustbox_report\":";
 
 /// What boots, and for how long.
+#[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) image: PathBuf,
     /// Keeps the device: its medium, and its flash behind it.
@@ -264,6 +265,18 @@ impl Machine {
             std::thread::sleep(LOOK);
         }
         self.log().contains(word)
+    }
+
+    /// Whether the machine ended by itself: a restart ends it.
+    pub(crate) fn ends(&mut self, limit: Duration) -> bool {
+        let end = Instant::now() + limit;
+        while Instant::now() < end {
+            if !matches!(self.qemu.try_wait(), Ok(None)) {
+                return true;
+            }
+            std::thread::sleep(LOOK);
+        }
+        false
     }
 
     /// The console on this terminal, until its input ends.

@@ -214,6 +214,16 @@ impl Made {
         extents
     }
 
+    /// The root with its hash tree, the hash, and where the tree starts.
+    pub(crate) fn root(&self) -> (&Path, String, u64) {
+        (&self.root.file, hex_of(&self.root.root.hash), self.root.data)
+    }
+
+    /// Octets of the compressed root alone.
+    pub(crate) fn root_octets(&self) -> u64 {
+        self.root.data
+    }
+
     fn summary(&self, file: &Path) -> String {
         let mib = |octets: u64| octets as f64 / f64::from(1 << 20);
         let written: usize = self.regions.iter().map(|region| region.content.len()).sum();

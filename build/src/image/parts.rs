@@ -75,6 +75,17 @@ impl Builder {
         Ok(RootImage { file: folder.join("root.img"), root, data })
     }
 
+    /// Makes the next build pack root and RAM disk anew.
+    pub(crate) fn forget_root(&self) -> Result<()> {
+        for name in ["image-root", "image-early", "signed-image"] {
+            let folder = self.repo.cache().join(name);
+            if folder.exists() {
+                fs::remove_dir_all(folder)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Everything in the root, checked.
     pub(crate) fn root_tree(&self, edition: Edition, boot_state: u64) -> Result<Tree> {
         let description = Description::load(&self.image_folder())?;

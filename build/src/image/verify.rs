@@ -257,7 +257,29 @@ fn signed_root(medium: &Medium, manifest: &Manifest, slot: &str, key: &Path, too
         "U-Boot's verifier refuses it: {}",
         last_line(&output.stderr).or_else(|| last_line(&output.stdout)).unwrap_or_default()
     );
-    Root::from_word(&word_in(&content).context("its command line names no root")?)
+    let word = command_line(&fit, folder.path())?
+        .split(' ')
+        .find(|word| word.starts_with(verity::WORD))
+        .map(str::to_owned);
+    Root::from_word(&word.context("its command line names no root")?)
+}
+
+/// The command line in a FIT's device tree.
+fn command_line(fit: &Path, folder: &Path) -> Result<String> {
+    let octets = Tool::new("fdtget").args(["-t", "bx"]).arg(fit).args(["/images/fdt", "data"]).output()?;
+    let octets = octets
+        .split_whitespace()
+        .map(|word| Ok(u8::from_str_radix(word, 16)?))
+        .collect::<Result<Vec<u8>>>()?;
+    let tree = folder.join("linux.dtb");
+    fs::write(&tree, octets)?;
+    Ok(Tool::new("fdtget")
+        .args(["-t", "s"])
+        .arg(tree)
+        .args(["/chosen", "bootargs"])
+        .output()?
+        .trim()
+        .to_owned())
 }
 
 /// A device tree with nothing but the key in it, as U-Boot has it in its own. The tool takes certificates only, so the key gets one that
@@ -288,14 +310,6 @@ fn last_line(octets: &[u8]) -> Option<String> {
         .map(|line| line.trim().to_owned())
 }
 
-/// The word of the command line, which is in the FIT's device tree as it is.
-fn word_in(fit: &[u8]) -> Option<String> {
-    let wanted = verity::WORD.as_bytes();
-    let at = fit.windows(wanted.len()).rposition(|window| window == wanted)?;
-    let end = fit.get(at..)?.iter().position(|octet| *octet == 0 || *octet == b' ')?;
-    String::from_utf8(fit.get(at..at + end)?.to_vec()).ok()
-}
-
 fn root_holds(medium: &Medium, manifest: &Manifest, slot: &str, root: &Root) -> Result<()> {
     let region = part(manifest, &format!("root-{slot}"))?;
     let content = medium.read(region.start, region.size)?;
@@ -308,17 +322,5 @@ fn root_holds(medium: &Medium, manifest: &Manifest, slot: &str, root: &Root) -> 
                 start + verity::BLOCK as u64
             )
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_word_counts() {
-        let fit = b"\0trustbox.root=a:b:1 x\0....bootargs quiet trustbox.root=c:d:2\0".to_vec();
-        assert_eq!(word_in(&fit).unwrap(), "trustbox.root=c:d:2");
-        assert!(word_in(b"trustbox").is_none());
     }
 }

@@ -47,12 +47,11 @@ pub(crate) fn tree(data: &[u8]) -> Result<(Root, Vec<u8>)> {
         data.len()
     );
     let blocks = (data.len() / BLOCK) as u64;
-    let mut levels = vec![level(data)];
-    while let Some(last) = levels.last().filter(|level| level.len() > BLOCK) {
-        let next = level(last);
+    let mut levels: Vec<Vec<u8>> = Vec::new();
+    while let Some(next) = above(levels.last().map_or(data, Vec::as_slice)) {
         levels.push(next);
     }
-    let hash = digest(levels.last().context("no level")?);
+    let hash = digest(levels.last().map_or(data, Vec::as_slice));
     let mut out = header(blocks);
     levels.iter().rev().for_each(|level| out.extend(level));
     Ok((Root { hash, blocks }, out))
@@ -67,13 +66,18 @@ pub(crate) fn first_wrong(root: &Root, content: &[u8]) -> Result<Option<u64>> {
     if found == *root && stored == tree {
         return Ok(None);
     }
-    // The lowest level is the last one.
-    let leaves = level(data).len();
+    // The lowest level is the last one; a single block has none.
+    let leaves = above(data).map_or(0, |level| level.len());
     let (new, old) = (&tree[tree.len() - leaves..], &stored[tree.len() - leaves..]);
     let wrong = new.chunks(DIGEST).zip(old.chunks(DIGEST)).position(|(new, old)| new != old);
     let in_tree =
         tree.iter().zip(stored).position(|(new, old)| new != old).map(|at| root.blocks + (at / BLOCK) as u64);
     Ok(wrong.map(|block| block as u64).or(in_tree).or(Some(0)))
+}
+
+/// The level above one that is more than a block.
+fn above(level_below: &[u8]) -> Option<Vec<u8>> {
+    (level_below.len() > BLOCK).then(|| level(level_below))
 }
 
 fn level(below: &[u8]) -> Vec<u8> {

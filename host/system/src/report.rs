@@ -78,16 +78,15 @@ fn units() -> Value {
         "tee-supplicant.service",
     ];
     let mut found = serde_json::Map::new();
-    let mut time = None;
+    let mut name = String::new();
     for line in lines("/usr/bin/systemctl", &words) {
         match line.split_once('=') {
-            Some(("ActiveEnterTimestampMonotonic", value)) => {
-                time = value.parse::<f64>().ok().filter(|time| *time > 0.0)
+            Some(("Id", value)) => value.clone_into(&mut name),
+            Some((_, value)) => {
+                let time = value.parse::<f64>().ok().filter(|time| *time > 0.0);
+                drop(time.map(|time| found.insert(name.clone(), (time / 1e6).into())));
             }
-            Some(("Id", name)) => {
-                drop(time.take().map(|time| found.insert(name.to_owned(), (time / 1e6).into())))
-            }
-            _ => {}
+            None => {}
         }
     }
     found.into()

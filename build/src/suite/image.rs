@@ -1,0 +1,327 @@
+//! The OS image on the emulated device: what `tb image` makes boots from power-on to an enclave's answer, is closed as it should be, and
+//! nobody takes it once an octet of it is another one.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::boot::certificates::Counters;
+use crate::boot::emulated::end_of;
+use crate::builder::Builder;
+use crate::image::emulate::{self, Factory, Machine, Options};
+use crate::image::parts::Edition;
+use crate::image::verify::{Medium, verify_with};
+use crate::image::{ImageRequest, Made};
+use crate::suite::Case;
+use crate::tool::{Tool, find_program};
+use crate::ui;
+use crate::verify::{Expected, Outcome};
+
+const GROUP: &str = "image";
+/// How long a boot may take without KVM and beside other work.
+const LIMIT: Duration = Duration::from_secs(240);
+/// The octets that a compressed root without a container runtime may have.
+const MOST: u64 = 60 << 20;
+/// What the kernel and U-Boot say.
+const REFUSED: &str = "trustbox: slot boot-a refused";
+const OTHER_SLOT: &str = "trustbox: slot boot-b\r";
+const CORRUPT: &str = "device-mapper: verity: ";
+
+/// Runs the group.
+pub(crate) fn run(builder: &Builder) -> Result<Vec<Case>> {
+    let bench = Bench::new(builder)?;
+    let mut cases = Vec::new();
+    let mut case = |name: &str, result: Result<()>| {
+        let case = Case::of(GROUP, name, result);
+        ui::line(&crate::suite::tap::line(cases.len() + 1, &case));
+        cases.push(case);
+    };
+    case("an image verifies, and its root is small", bench.good());
+    case("two builds of an image are the same, whatever the host is like", bench.reproducible());
+    case("production lacks what the one package for development brings", bench.production());
+    case("a changed octet is found, wherever it is", bench.changed());
+    case("another key did not sign it", bench.other_key());
+    case("veritysetup refuses a root with a changed octet", bench.veritysetup());
+    case("a disk without room and a medium that is too small are refused", bench.room());
+    case("power cuts while the first boot makes its storage leave a device that goes on", bench.power_cuts());
+    case("from power-on to the enclave's answer, again after a restart, and closed", bench.boots());
+    case("U-Boot takes the other slot where an octet of the FIT is changed", bench.changed_fit());
+    case("the kernel restarts where an octet of the root is changed", bench.changed_root());
+    Ok(cases)
+}
+
+struct Bench<'a> {
+    builder: &'a Builder,
+    made: Made,
+    image: PathBuf,
+    folder: PathBuf,
+    tools: PathBuf,
+}
+
+impl<'a> Bench<'a> {
+    fn new(builder: &'a Builder) -> Result<Self> {
+        let folder = builder.work("suite-image")?;
+        let made = builder.image(&request(false))?;
+        let image = folder.join("a.img");
+        made.write(&image)?;
+        let (tools, _) = builder.emulated_u_boot(&builder.boot_keys()?)?;
+        Ok(Self { builder, made, image, folder, tools })
+    }
+
+    /// The reasons against an image.
+    fn reason(&self, image: &Path, key: Option<&Path>) -> Result<Option<String>> {
+        let expected = Expected { image_key: key.map(Path::to_path_buf), ..Expected::default() };
+        Ok(verify_with(image, &expected, &self.tools)?.reason())
+    }
+
+    fn good(&self) -> Result<()> {
+        let verdict = verify_with(&self.image, &Expected::default(), &self.tools)?;
+        ensure!(verdict.reason().is_none(), "{}", verdict.reason().unwrap_or_default());
+        let open = verdict.checks.iter().find(|check| check.result != Outcome::Holds);
+        ensure!(
+            open.is_none(),
+            "not checked: {}",
+            open.map(|check| check.what.to_string()).unwrap_or_default()
+        );
+        let octets = self.made.root_octets();
+        ensure!(octets <= MOST, "the root has {octets} octets, {MOST} are allowed");
+        Ok(())
+    }
+
+    /// Root and RAM disk are packed again, elsewhere, with another umask, clock zone and locale; a difference is shown by diffoscope if it
+    /// is there.
+    fn reproducible(&self) -> Result<()> {
+        let again = self.folder.join("again.img");
+        self.builder.forget_root()?;
+        let tree = self.builder.image(&request(false))?;
+        tree.write(&again)?;
+        let (a, b) = (fs::read(&self.image)?, fs::read(&again)?);
+        if a == b {
+            return Ok(());
+        }
+        let at = a.iter().zip(&b).position(|(a, b)| a != b).unwrap_or_default();
+        let summary = find_program("diffoscope").and_then(|program| {
+            let tool =
+                Tool::new(program).args(["--max-text-report-size", "2000"]).arg(&self.image).arg(&again);
+            tool.command().output().ok().map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+        });
+        anyhow::bail!(
+            "they differ from octet 0x{at:x}\n{}",
+            summary.unwrap_or_else(|| "diffoscope is not here".to_owned())
+        )
+    }
+
+    fn production(&self) -> Result<()> {
+        let [production, dev] = [false, true].map(|dev| self.builder.root_tree(Edition { dev }, 0));
+        let (production, dev) = (production?, dev?);
+        let more: Vec<_> = dev.paths().filter(|path| !production.has(path)).collect();
+        let wanted = [
+            "etc/systemd/system/multi-user.target.wants/trustbox-shell.service",
+            "usr/bin/busybox",
+            "usr/bin/sh",
+            "usr/lib/systemd/system/trustbox-shell.service",
+        ];
+        ensure!(more == wanted, "-dev has besides: {more:?}");
+        let lacking = production.paths().find(|path| !dev.has(path));
+        ensure!(lacking.is_none(), "-dev lacks {lacking:?}");
+        Ok(())
+    }
+
+    fn changed(&self) -> Result<()> {
+        let manifest = Medium::open(&self.image)?.manifest()?.manifest;
+        let mut places: Vec<(String, u64)> = manifest
+            .regions
+            .iter()
+            .map(|region| (format!("region {}", region.name), region.start + region.size / 2))
+            .collect();
+        for (name, at) in
+            [("nothing in", 0x51_1000), ("partition tee", self.made.plan.partition("tee")?.start + 4096)]
+        {
+            places.push((name.to_owned(), at));
+        }
+        for (what, at) in places {
+            let copy = self.copy("changed.img", &[at])?;
+            let verdict = verify_with(&copy, &Expected::default(), &self.tools)?;
+            let found = verdict.checks.iter().any(|check| check.result != Outcome::Holds);
+            ensure!(found, "a changed octet at 0x{at:x}, in {what}, is not found");
+            // Tables and manifest are found damaged before regions are looked at.
+            let early = what.contains("gpt") || what.contains("mbr");
+            let named = verdict
+                .checks
+                .iter()
+                .any(|check| check.what.starts_with(&what) && check.result != Outcome::Holds);
+            ensure!(early || named, "a changed octet at 0x{at:x} is not found in {what}");
+        }
+        Ok(())
+    }
+
+    fn other_key(&self) -> Result<()> {
+        let other = self.folder.join("other.pub.pem");
+        let private = self.folder.join("other.key");
+        crate::boot::keys::ensure_pair(&private, &other, "3072", &self.builder.log("suite-image"))?;
+        let reason = self.reason(&self.image, Some(&other))?.context("another key's image verifies")?;
+        ensure!(reason.contains("its signature is not of this key"), "{reason}");
+        Ok(())
+    }
+
+    fn veritysetup(&self) -> Result<()> {
+        let program = find_program("veritysetup")
+            .context("no veritysetup\nhelp: install Debian package cryptsetup-bin")?;
+        let (root, hash, data) = self.made.root();
+        let copy = self.folder.join("root.img");
+        let verify = |content: &[u8]| -> Result<bool> {
+            fs::write(&copy, content)?;
+            let tool = Tool::new(&program)
+                .arg("verify")
+                .arg(&copy)
+                .arg(&copy)
+                .arg(&hash)
+                .arg(format!("--hash-offset={data}"));
+            Ok(tool.command().output()?.status.success())
+        };
+        let mut content = fs::read(root)?;
+        ensure!(verify(&content)?, "veritysetup refuses a good root");
+        for at in [0, content.len() / 2, content.len() - 4096] {
+            content[at] ^= 1;
+            ensure!(!verify(&content)?, "veritysetup takes a root with a changed octet at {at}");
+            content[at] ^= 1;
+        }
+        Ok(())
+    }
+
+    fn room(&self) -> Result<()> {
+        let small = self.folder.join("small");
+        File::create(&small)?.set_len(self.made.plan.size - 512)?;
+        let program = std::env::current_exe()?;
+        let output =
+            Tool::new(program).arg("flash").arg(&self.image).arg(&small).arg("--yes").command().output()?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(!output.status.success() && said.contains("it takes a larger medium"), "{said}");
+        let full = self.made.write(Path::new("/dev/full/a.img"));
+        ensure!(full.is_err(), "an image is written where nothing can be");
+        Ok(())
+    }
+
+    /// The power goes at several moments of the first boot; the next boot ends as the first one would have.
+    fn power_cuts(&self) -> Result<()> {
+        let state = self.file("cut.img");
+        let options = self.options(&self.image, Some(state));
+        for word in ["Run /init as init process", "EXT4-fs"] {
+            let mut machine = Machine::start(self.builder, &options)?;
+            let said = machine.wait_for(word, LIMIT);
+            machine.stop();
+            ensure!(said, "the device did not say {word:?}:\n{}", end_of(&machine.log()));
+        }
+        for _ in 0..2 {
+            let boot = emulate::boot(self.builder, None, &Options { limit: LIMIT, ..options.clone() })?;
+            let report = boot.report.with_context(|| end_of(&boot.log))?;
+            let mounted =
+                report["storage"].as_array().is_some_and(|all| all.iter().all(|one| one["mounted"] == true));
+            ensure!(mounted && report["tee"]["lifecycle"] == "blank", "{report}");
+        }
+        Ok(())
+    }
+
+    fn boots(&self) -> Result<()> {
+        let state = self.file("device.img");
+        let factory = Factory::prepare(self.builder)?;
+        let options = self.options(&self.image, Some(state.clone()));
+        let mut device = Value::Null;
+        for (number, factory) in [(1, Some(&factory)), (2, None)] {
+            let boot = emulate::boot(self.builder, factory, &options)?;
+            let report = boot.report.with_context(|| end_of(&boot.log))?;
+            let answer = report["enclave"]
+                .as_str()
+                .with_context(|| format!("no answer of the enclave: {}", report["failed"]))?;
+            ensure!(
+                answer.starts_with(&format!("total={number} readings={number} ")),
+                "the meter says {answer}"
+            );
+            ensure!(report["root"] == self.made.root().1.as_str() && report["slot"] == "a", "{report}");
+            closed(&report["hardening"]).with_context(|| report.to_string())?;
+            ensure!(
+                report["failed"].as_object().is_some_and(serde_json::Map::is_empty),
+                "failed: {}",
+                report["failed"]
+            );
+            ensure!(number == 1 || report["tee"]["device_id"] == device, "another device after a restart");
+            device = report["tee"]["device_id"].clone();
+        }
+        let used = verify_with(&state, &Expected::default(), &self.tools)?;
+        ensure!(used.reason().is_none(), "a device that was used: {}", used.reason().unwrap_or_default());
+        Ok(())
+    }
+
+    fn changed_fit(&self) -> Result<()> {
+        let part = self.made.plan.partition("boot-a")?;
+        let image = self.copy("fit.img", &[part.start + (8 << 20)])?;
+        let mut machine = Machine::start(self.builder, &self.options(&image, None))?;
+        ensure!(machine.wait_for(OTHER_SLOT, LIMIT), "{}", end_of(&machine.log()));
+        let log = machine.log();
+        ensure!(log.contains(REFUSED), "{}", end_of(&log));
+        Ok(())
+    }
+
+    /// The superblock of the root is what the first process reads first.
+    fn changed_root(&self) -> Result<()> {
+        let part = self.made.plan.partition("root-a")?;
+        let image = self.copy("root-changed.img", &[part.start])?;
+        let mut machine = Machine::start(self.builder, &self.options(&image, None))?;
+        ensure!(machine.wait_for(CORRUPT, LIMIT), "{}", end_of(&machine.log()));
+        ensure!(machine.ends(LIMIT), "the device goes on:\n{}", end_of(&machine.log()));
+        Ok(())
+    }
+
+    fn options(&self, image: &Path, state: Option<PathBuf>) -> Options {
+        Options { image: image.to_path_buf(), state, limit: LIMIT, factory: false, console: false }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        let file = self.folder.join(name);
+        let _ = fs::remove_file(&file);
+        file
+    }
+
+    /// A copy of the image with some octets changed.
+    fn copy(&self, name: &str, places: &[u64]) -> Result<PathBuf> {
+        let copy = self.file(name);
+        Tool::new("cp").arg("--sparse=always").arg(&self.image).arg(&copy).output()?;
+        let file = OpenOptions::new().read(true).write(true).open(&copy)?;
+        for at in places {
+            let mut octet = [0];
+            file.read_exact_at(&mut octet, *at)?;
+            file.write_all_at(&[octet[0] ^ 1], *at)?;
+        }
+        Ok(copy)
+    }
+}
+
+fn request(dev: bool) -> ImageRequest {
+    ImageRequest { edition: Edition { dev }, medium: "sd".to_owned(), counters: Counters::default() }
+}
+
+/// What a report must say of how a device is closed.
+fn closed(found: &Value) -> Result<()> {
+    for name in ["ports", "setuid", "shells", "logins"] {
+        ensure!(found[name].as_array().is_some_and(Vec::is_empty), "{name}: {}", found[name]);
+    }
+    let wanted = serde_json::json!({"modules_closed": true, "modules_signed": true, "lockdown": "integrity", "firewall": "drop"});
+    for (name, wanted) in wanted.as_object().into_iter().flatten() {
+        ensure!(found[name] == *wanted, "{name} is {}", found[name]);
+    }
+    let sysctl = &found["sysctl"];
+    ensure!(
+        sysctl["different"].as_array().is_some_and(Vec::is_empty) && sysctl["lines"].as_u64() > Some(20),
+        "sysctl: {sysctl}"
+    );
+    ensure!(
+        found["tee_devices"] == serde_json::json!(["tee0 0660 100", "teepriv0 0660 101"]),
+        "{}",
+        found["tee_devices"]
+    );
+    Ok(())
+}
