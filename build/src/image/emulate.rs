@@ -257,14 +257,20 @@ impl Machine {
 
     /// Waits until the console has said this; whether it did in time.
     pub(crate) fn wait_for(&mut self, word: &str, limit: Duration) -> bool {
+        let folder = self.folder.clone();
+        self.wait_until(limit, || log_of(&folder).contains(word))
+    }
+
+    /// Waits until something is so, the machine ends, or the time is over; whether it is so.
+    pub(crate) fn wait_until(&mut self, limit: Duration, holds: impl Fn() -> bool) -> bool {
         let end = Instant::now() + limit;
         while Instant::now() < end && matches!(self.qemu.try_wait(), Ok(None)) {
-            if self.log().contains(word) {
+            if holds() {
                 return true;
             }
             std::thread::sleep(LOOK);
         }
-        self.log().contains(word)
+        holds()
     }
 
     /// Whether the machine ended by itself: a restart ends it.
@@ -299,8 +305,12 @@ impl Machine {
 
     /// The console so far.
     pub(crate) fn log(&self) -> String {
-        String::from_utf8_lossy(&fs::read(self.folder.join("normal.log")).unwrap_or_default()).into_owned()
+        log_of(&self.folder)
     }
+}
+
+fn log_of(folder: &Path) -> String {
+    String::from_utf8_lossy(&fs::read(folder.join("normal.log")).unwrap_or_default()).into_owned()
 }
 
 impl Drop for Machine {

@@ -24,7 +24,7 @@ const PROGRAMS: [&str; 2] = ["trustbox", "trustbox-system"];
 /// Where modules and their lists are; `trustbox-system` looks there.
 const MODULES: &str = "usr/lib/trustbox/modules";
 /// Processors that compress: the result is the same for any number.
-const COMPRESSION: [&str; 6] = ["-comp", "zstd", "-Xcompression-level", "19", "-b", "256K"];
+const COMPRESSION: [&str; 6] = ["-comp", "zstd", "-Xcompression-level", "12", "-b", "256K"];
 
 /// Which image of a board.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -73,17 +73,6 @@ impl Builder {
         let root = Root::from_word(&fs::read_to_string(folder.join("root.word"))?)?;
         let data = root.blocks * verity::BLOCK as u64;
         Ok(RootImage { file: folder.join("root.img"), root, data })
-    }
-
-    /// Makes the next build pack root and RAM disk anew.
-    pub(crate) fn forget_root(&self) -> Result<()> {
-        for name in ["image-root", "image-early", "signed-image"] {
-            let folder = self.repo.cache().join(name);
-            if folder.exists() {
-                fs::remove_dir_all(folder)?;
-            }
-        }
-        Ok(())
     }
 
     /// Everything in the root, checked.

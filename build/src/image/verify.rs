@@ -57,10 +57,12 @@ impl Medium {
 
     /// Where the first octet is in a range that is not zero.
     fn zero(&self, start: u64, end: u64) -> Result<Option<u64>> {
+        let zeros = vec![0; usize::try_from(STEP)?];
         let mut at = start;
         while at < end {
             let content = self.read(at, STEP.min(end - at))?;
-            if let Some(found) = content.iter().position(|octet| *octet != 0) {
+            if content != zeros[..content.len()] {
+                let found = content.iter().position(|octet| *octet != 0).unwrap_or_default();
                 return Ok(Some(at + found as u64));
             }
             at += content.len() as u64;

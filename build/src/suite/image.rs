@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use trustbox_boot_image::boot_state::{BootState, RECORD, STRIDE};
 
 use crate::boot::certificates::Counters;
 use crate::boot::emulated::end_of;
@@ -17,6 +18,7 @@ use crate::image::parts::Edition;
 use crate::image::verify::{Medium, verify_with};
 use crate::image::{ImageRequest, Made};
 use crate::suite::Case;
+use crate::suite::firmware::rebuilt;
 use crate::tool::{Tool, find_program};
 use crate::ui;
 use crate::verify::{Expected, Outcome};
@@ -26,6 +28,22 @@ const GROUP: &str = "image";
 const LIMIT: Duration = Duration::from_secs(240);
 /// The octets that a compressed root without a container runtime may have.
 const MOST: u64 = 60 << 20;
+/// Steps of the firmware, which are not made again elsewhere.
+const FIRMWARE: [&str; 11] = [
+    "optee-os-source",
+    "arm-trusted-firmware-source",
+    "mbedtls-source",
+    "u-boot-source",
+    "ta-dev-kit",
+    "optee-os",
+    "verifying-tfa",
+    "verifying-u-boot",
+    "verifying-firmware",
+    "cert-create",
+    "machine-tree",
+];
+/// Where ext4 has its name.
+const EXT4_NAME: usize = 1024 + 0x78;
 /// What the kernel and U-Boot say.
 const REFUSED: &str = "trustbox: slot boot-a refused";
 const OTHER_SLOT: &str = "trustbox: slot boot-b\r";
@@ -47,8 +65,10 @@ pub(crate) fn run(builder: &Builder) -> Result<Vec<Case>> {
     case("another key did not sign it", bench.other_key());
     case("veritysetup refuses a root with a changed octet", bench.veritysetup());
     case("a disk without room and a medium that is too small are refused", bench.room());
-    case("power cuts while the first boot makes its storage leave a device that goes on", bench.power_cuts());
-    case("from power-on to the enclave's answer, again after a restart, and closed", bench.boots());
+    case(
+        "power-on to the enclave's answer: after power cuts in the first boot, after a restart, and closed",
+        bench.boots(),
+    );
     case("U-Boot takes the other slot where an octet of the FIT is changed", bench.changed_fit());
     case("the kernel restarts where an octet of the root is changed", bench.changed_root());
     Ok(cases)
@@ -92,16 +112,19 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// Root and RAM disk are packed again, elsewhere, with another umask, clock zone and locale; a difference is shown by diffoscope if it
-    /// is there.
+    /// Programs, root, RAM disk and everything signed are made again elsewhere, as by another host; the firmware is what it is here,
+    /// which has a check of its own. A difference is shown by diffoscope if it is there.
     fn reproducible(&self) -> Result<()> {
-        let again = self.folder.join("again.img");
-        self.builder.forget_root()?;
-        let tree = self.builder.image(&request(false))?;
-        tree.write(&again)?;
+        let root = rebuilt::elsewhere(self.builder)?;
+        for name in FIRMWARE {
+            rebuilt::link(&self.builder.repo.cache().join(name), &root.join("target/tb").join(name))?;
+        }
+        let (again, log) = (root.join("again.img"), self.builder.log("image-elsewhere"));
+        let _ = fs::remove_file(&log);
+        rebuilt::hostile(self.builder, &root)?.args(["image", "--out"]).arg(&again).run(&log)?;
         let (a, b) = (fs::read(&self.image)?, fs::read(&again)?);
         if a == b {
-            return Ok(());
+            return Ok(fs::remove_dir_all(&root)?);
         }
         let at = a.iter().zip(&b).position(|(a, b)| a != b).unwrap_or_default();
         let summary = find_program("diffoscope").and_then(|program| {
@@ -206,30 +229,16 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// The power goes at several moments of the first boot; the next boot ends as the first one would have.
-    fn power_cuts(&self) -> Result<()> {
-        let state = self.file("cut.img");
-        let options = self.options(&self.image, Some(state));
-        for word in ["Run /init as init process", "EXT4-fs"] {
-            let mut machine = Machine::start(self.builder, &options)?;
-            let said = machine.wait_for(word, LIMIT);
-            machine.stop();
-            ensure!(said, "the device did not say {word:?}:\n{}", end_of(&machine.log()));
-        }
-        for _ in 0..2 {
-            let boot = emulate::boot(self.builder, None, &Options { limit: LIMIT, ..options.clone() })?;
-            let report = boot.report.with_context(|| end_of(&boot.log))?;
-            let mounted =
-                report["storage"].as_array().is_some_and(|all| all.iter().all(|one| one["mounted"] == true));
-            ensure!(mounted && report["tee"]["lifecycle"] == "blank", "{report}");
-        }
-        Ok(())
-    }
-
+    /// The power goes while the first file system is made, and while the second one is. Then the device goes on as a new one would, and
+    /// again after a restart.
     fn boots(&self) -> Result<()> {
         let state = self.file("device.img");
-        let factory = Factory::prepare(self.builder)?;
         let options = self.options(&self.image, Some(state.clone()));
+        for name in ["tee", "data"] {
+            self.cut(&options, &state, name)
+                .with_context(|| format!("the power is cut while {name} is made"))?;
+        }
+        let factory = Factory::prepare(self.builder)?;
         let mut device = Value::Null;
         for (number, factory) in [(1, Some(&factory)), (2, None)] {
             let boot = emulate::boot(self.builder, factory, &options)?;
@@ -242,6 +251,9 @@ impl<'a> Bench<'a> {
                 "the meter says {answer}"
             );
             ensure!(report["root"] == self.made.root().1.as_str() && report["slot"] == "a", "{report}");
+            let mounted =
+                report["storage"].as_array().is_some_and(|all| all.iter().all(|one| one["mounted"] == true));
+            ensure!(mounted, "{}", report["storage"]);
             closed(&report["hardening"]).with_context(|| report.to_string())?;
             ensure!(
                 report["failed"].as_object().is_some_and(serde_json::Map::is_empty),
@@ -251,8 +263,38 @@ impl<'a> Bench<'a> {
             ensure!(number == 1 || report["tee"]["device_id"] == device, "another device after a restart");
             device = report["tee"]["device_id"].clone();
         }
+        self.tries(&state)?;
         let used = verify_with(&state, &Expected::default(), &self.tools)?;
         ensure!(used.reason().is_none(), "a device that was used: {}", used.reason().unwrap_or_default());
+        Ok(())
+    }
+
+    /// Cuts the power as soon as something of a file system is on the medium, which is before it has its name.
+    fn cut(&self, options: &Options, state: &Path, name: &str) -> Result<()> {
+        let start = self.made.plan.partition(name)?.start;
+        let mut machine = Machine::start(self.builder, options)?;
+        let file = File::open(state)?;
+        let head = || -> Result<Vec<u8>> {
+            let mut head = vec![0; 64 << 10];
+            file.read_exact_at(&mut head, start)?;
+            Ok(head)
+        };
+        let begun =
+            machine.wait_until(LIMIT, || head().is_ok_and(|head| head.iter().any(|octet| *octet != 0)));
+        machine.stop();
+        ensure!(begun, "it was not made in time:\n{}", end_of(&machine.log()));
+        let label = head()?.get(EXT4_NAME..EXT4_NAME + name.len()).map(<[u8]>::to_vec);
+        ensure!(label.as_deref() != Some(name.as_bytes()), "it was finished before the power was cut");
+        Ok(())
+    }
+
+    /// A boot that went well gave its slot its tries back.
+    fn tries(&self, state: &Path) -> Result<()> {
+        let at = self.builder.board.verified()?.state.context("no verified.state")?;
+        let medium = Medium::open(state)?;
+        let records = [medium.read(at, RECORD as u64)?, medium.read(at + STRIDE, RECORD as u64)?];
+        let newest = BootState::newer([&records[0], &records[1]]).context("no boot state")?.0;
+        ensure!(newest.tries == [3, 3], "tries are {:?}", newest.tries);
         Ok(())
     }
 
