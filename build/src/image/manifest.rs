@@ -78,9 +78,9 @@ pub(crate) struct Facts<'a> {
     pub(crate) root: &'a Root,
 }
 
-/// The region's content.
-pub(crate) fn make(facts: &Facts<'_>, regions: &[Region], keys: &Keys) -> Result<Vec<u8>> {
-    let manifest = Manifest {
+/// The document of an image.
+pub(crate) fn of(facts: &Facts<'_>, regions: &[Region]) -> Result<Manifest> {
+    Ok(Manifest {
         format: 1,
         board: facts.builder.board.name.get_ref().clone(),
         dev: facts.request.edition.dev,
@@ -90,19 +90,25 @@ pub(crate) fn make(facts: &Facts<'_>, regions: &[Region], keys: &Keys) -> Result
         root: facts.root.word(),
         regions: regions.iter().map(Listed::of).collect(),
         packages: packages(facts)?,
-    };
-    let text = serde_json::to_vec(&manifest)?;
-    let signature =
-        SigningKey::load(&keys.private(Role::Image))?.sign(Algorithm::Pkcs1v15, &message(&text))?;
-    let lengths =
-        [u32::try_from(text.len())?, u32::try_from(signature.len())?].map(u32::to_le_bytes).concat();
-    let content = [MAGIC, lengths.as_slice(), &text, &signature].concat();
-    ensure!(
-        content.len() as u64 <= MANIFEST_ROOM,
-        "the manifest has {} octets, there is room for {MANIFEST_ROOM}",
-        content.len()
-    );
-    Ok(content)
+    })
+}
+
+impl Manifest {
+    /// The content of its region.
+    pub(crate) fn signed(&self, keys: &Keys) -> Result<Vec<u8>> {
+        let text = serde_json::to_vec(self)?;
+        let key = SigningKey::load(&keys.private(Role::Image))?;
+        let signature = key.sign(Algorithm::Pkcs1v15, &message(&text))?;
+        let lengths =
+            [u32::try_from(text.len())?, u32::try_from(signature.len())?].map(u32::to_le_bytes).concat();
+        let content = [MAGIC, lengths.as_slice(), &text, &signature].concat();
+        let octets = content.len() as u64;
+        ensure!(
+            octets <= MANIFEST_ROOM,
+            "the manifest has {octets} octets, there is room for {MANIFEST_ROOM}"
+        );
+        Ok(content)
+    }
 }
 
 /// The packages of an image, in the order of their names.

@@ -6,11 +6,13 @@
 pub(crate) mod bmap;
 mod description;
 pub(crate) mod emulate;
+pub(crate) mod evidence;
 pub(crate) mod flash;
 pub(crate) mod gpt;
 pub(crate) mod layout;
 pub(crate) mod manifest;
 pub(crate) mod parts;
+mod scripts;
 pub(crate) mod tree;
 pub(crate) mod verify;
 pub(crate) mod verity;
@@ -30,6 +32,7 @@ use crate::boot::u_boot::Request;
 use crate::builder::Builder;
 use crate::image::bmap::Bmap;
 use crate::image::layout::{Fill, Plan};
+use crate::image::manifest::Manifest;
 use crate::image::parts::{Edition, RootImage};
 use crate::image::write::Region;
 use crate::ui;
@@ -64,6 +67,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let builder = Builder::open(&args.platform)?;
     let made = builder.image(&args.request())?;
     ui::step("write", || made.write(&args.out))?;
+    ui::step("evidence", || evidence::write(&builder, &made.manifest, &evidence::beside(&args.out)))?;
     print!("{}", made.summary(&args.out));
     Ok(())
 }
@@ -86,6 +90,7 @@ pub(crate) struct ImageRequest {
 pub(crate) struct Made {
     pub(crate) plan: Plan,
     regions: Vec<Region>,
+    pub(crate) manifest: Manifest,
     root: RootImage,
     board: String,
     fit: u64,
@@ -134,10 +139,10 @@ impl Builder {
         }
         regions.sort_by_key(|region| region.start);
         let facts = manifest::Facts { builder: self, request, plan: &plan, root: &root.root };
-        let manifest = manifest::make(&facts, &regions, &keys)?;
-        regions.push(Region::new("manifest", plan.manifest, manifest));
+        let manifest = manifest::of(&facts, &regions)?;
+        regions.push(Region::new("manifest", plan.manifest, manifest.signed(&keys)?));
         write::check(&regions, plan.size)?;
-        Ok(Made { plan, regions, root, board: board.clone(), fit: fit.len() as u64 })
+        Ok(Made { plan, regions, manifest, root, board: board.clone(), fit: fit.len() as u64 })
     }
 
     fn image_firmware(&self, request: &ImageRequest, keys: &Keys) -> Result<Firmware> {

@@ -78,6 +78,8 @@ impl Builder {
     /// Everything in the root, checked.
     pub(crate) fn root_tree(&self, edition: Edition, boot_state: u64) -> Result<Tree> {
         let description = Description::load(&self.image_folder())?;
+        let kernel = std::iter::once(self.board.linux.package.as_str());
+        self.check_scripts(description.names(edition.dev).into_iter().chain(kernel))?;
         let mut tree = Tree::default();
         for folder in &description.folders {
             tree.folder(folder);

@@ -14,6 +14,7 @@ use crate::boot::certificates::Counters;
 use crate::boot::emulated::end_of;
 use crate::builder::Builder;
 use crate::image::emulate::{self, Factory, Machine, Options};
+use crate::image::evidence;
 use crate::image::parts::Edition;
 use crate::image::verify::{Medium, verify_with};
 use crate::image::{ImageRequest, Made};
@@ -42,6 +43,8 @@ const FIRMWARE: [&str; 11] = [
     "cert-create",
     "machine-tree",
 ];
+/// More than 5.0 of 10 is not closed.
+const EXPOSURE: &str = "--threshold=50";
 /// Where ext4 has its name.
 const EXT4_NAME: usize = 1024 + 0x78;
 /// What the kernel and U-Boot say.
@@ -61,6 +64,7 @@ pub(crate) fn run(builder: &Builder) -> Result<Vec<Case>> {
     case("an image verifies, and its root is small", bench.good());
     case("two builds of an image are the same, whatever the host is like", bench.reproducible());
     case("production lacks what the one package for development brings", bench.production());
+    case("what is written beside an image is of this image, and each service is closed", bench.evidence());
     case("a changed octet is found, wherever it is", bench.changed());
     case("another key did not sign it", bench.other_key());
     case("veritysetup refuses a root with a changed octet", bench.veritysetup());
@@ -151,6 +155,46 @@ impl<'a> Bench<'a> {
         ensure!(more == wanted, "-dev has besides: {more:?}");
         let lacking = production.paths().find(|path| !dev.has(path));
         ensure!(lacking.is_none(), "-dev lacks {lacking:?}");
+        Ok(())
+    }
+
+    /// The bills name every package and crate; systemd's own measure of each service of ours is low.
+    fn evidence(&self) -> Result<()> {
+        let folder = self.folder.join("evidence");
+        evidence::write(self.builder, &self.made.manifest, &folder)?;
+        let read =
+            |name: &str| -> Result<Value> { Ok(serde_json::from_slice(&fs::read(folder.join(name))?)?) };
+        let (cyclonedx, spdx) = (read("sbom.cdx.json")?, read("sbom.spdx.json")?);
+        let components = cyclonedx["components"].as_array().context("no components")?;
+        for wanted in ["systemd", "libc6", "optee-os", "u-boot", "rustix", "postcard"] {
+            ensure!(components.iter().any(|part| part["name"] == wanted), "the bill does not name {wanted}");
+        }
+        ensure!(
+            spdx["packages"].as_array().map(Vec::len) == Some(components.len() + 1),
+            "the two bills differ"
+        );
+        ensure!(
+            read("manifest.json")? == serde_json::to_value(&self.made.manifest)?,
+            "another image's manifest"
+        );
+        let units = self.builder.image_folder().join("files");
+        let names = fs::read_dir(units.join("usr/lib/systemd/system"))?
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+        for name in names.collect::<Result<Vec<_>>>()?.iter().filter(|name| name.ends_with(".service")) {
+            let tool = Tool::new("systemd-analyze")
+                .args(["security", "--no-pager", "--offline=yes", EXPOSURE])
+                .arg(name);
+            let mut root = std::ffi::OsString::from("--root=");
+            root.push(&units);
+            let output = tool
+                .arg(root)
+                .command()
+                .output()
+                .context("cannot start systemd-analyze\nhelp: install Debian package systemd")?;
+            let said =
+                String::from_utf8_lossy(&output.stdout).lines().next_back().unwrap_or_default().to_owned();
+            ensure!(output.status.success(), "{said}");
+        }
         Ok(())
     }
 
@@ -348,7 +392,7 @@ fn request(dev: bool) -> ImageRequest {
 
 /// What a report must say of how a device is closed.
 fn closed(found: &Value) -> Result<()> {
-    for name in ["ports", "setuid", "shells", "logins"] {
+    for name in ["ports", "setuid", "shells", "logins", "writable_and_executable"] {
         ensure!(found[name].as_array().is_some_and(Vec::is_empty), "{name}: {}", found[name]);
     }
     let wanted = serde_json::json!({"modules_closed": true, "modules_signed": true, "lockdown": "integrity", "firewall": "drop"});

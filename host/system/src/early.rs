@@ -40,10 +40,13 @@ pub(crate) fn run() -> ! {
 
 fn start() -> Result<Infallible> {
     for (kind, target) in KERNEL {
-        let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
-        let flags = if kind == "devtmpfs" { MountFlags::NOSUID } else { flags };
-        mount(kind, target, kind, flags, c"").with_context(|| format!("cannot mount {target}"))?;
+        mount(kind, target, kind, MountFlags::NOSUID | MountFlags::NOEXEC, c"")
+            .with_context(|| format!("cannot mount {target}"))?;
     }
+    // systemd would allow to start what is put there.
+    fs::create_dir("/dev/shm")?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    mount("tmpfs", "/dev/shm", "tmpfs", flags, c"mode=1777").context("cannot mount /dev/shm")?;
     modules::load("early.list")?;
     let line = fs::read_to_string("/proc/cmdline")?;
     let verity = Verity::from_command_line(&line)?;
