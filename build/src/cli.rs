@@ -34,6 +34,8 @@ enum Task {
     Firmware(firmware::Args),
     /// Everything on a device's medium, in one file
     Image(image::Args),
+    /// Everything that an image is made of, in a folder
+    Archive(image::archive::Args),
     /// Writes an image to a medium, and reads it back
     Flash(image::flash::Args),
     /// What a board's fuses are to hold
@@ -100,6 +102,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Doctor(args) => return doctor::run(&args),
         Task::Firmware(args) => firmware::run(&args)?,
         Task::Image(args) => image::run(&args)?,
+        Task::Archive(args) => image::archive::run(&args)?,
         Task::Flash(args) => image::flash::run(&args)?,
         Task::Fuse(args) => fuse_command::run(&args)?,
         Task::Platform(args) => board::platform::run(&args)?,

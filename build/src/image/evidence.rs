@@ -64,7 +64,7 @@ fn components(builder: &Builder, manifest: &Manifest) -> Result<Vec<Component>> 
         manifest.packages.iter().map(|package| debian(builder, package)).collect::<Result<Vec<_>>>()?;
     let mut crates = BTreeSet::new();
     for path in CRATES {
-        let graph = Graph::load(&builder.repo.root().join(path))?;
+        let graph = Graph::with(builder.cargo(), &builder.repo.root().join(path))?;
         for part in graph.linked() {
             if crates.insert((part.name.clone(), part.version.clone())) {
                 all.push(Component {

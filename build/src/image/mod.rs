@@ -3,6 +3,7 @@
 //!
 //! Plan, make the parts, write. What is in it is `platform/image`; where it is, `platform/image/layout.toml` and the board.
 
+pub(crate) mod archive;
 pub(crate) mod bmap;
 mod description;
 pub(crate) mod emulate;
@@ -30,6 +31,7 @@ use crate::boot::keys::Keys;
 use crate::boot::root_keys::Choice;
 use crate::boot::u_boot::Request;
 use crate::builder::Builder;
+use crate::image::archive::Archive;
 use crate::image::bmap::Bmap;
 use crate::image::layout::{Fill, Plan};
 use crate::image::manifest::Manifest;
@@ -57,6 +59,9 @@ pub(crate) struct Args {
     /// Medium of a real board that the image is for
     #[arg(long, value_name = "MEDIUM", default_value = "sd")]
     medium: String,
+    /// Take packages and crates from an archive that `tb archive` made, and ask nobody else
+    #[arg(long, value_name = "DIR")]
+    from: Option<PathBuf>,
     /// Counter of the firmware: a device takes none that is lower than the highest it ran
     #[arg(long, value_name = "N", default_value_t = 0)]
     counter: u32,
@@ -64,7 +69,8 @@ pub(crate) struct Args {
 
 /// Runs `tb image`.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let builder = Builder::open(&args.platform)?;
+    let mut builder = Builder::open(&args.platform)?;
+    builder.archive = args.from.as_deref().map(Archive::open).transpose()?;
     let made = builder.image(&args.request())?;
     ui::step("write", || made.write(&args.out))?;
     ui::step("evidence", || evidence::write(&builder, &made.manifest, &evidence::beside(&args.out)))?;
