@@ -11,27 +11,19 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ExitCode};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
-use serde_json::{Value, json};
-use trustbox_api::key::{KeyName, KeyRef, Name};
-use trustbox_api::message::Version;
-use trustbox_keys::issue::{self, Asking};
-use trustbox_keys::{DevKeys, dev};
-use trustbox_package::request::Request;
-use trustbox_package::seal::{Edition, seal};
-use trustbox_package::sign::public_key;
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
 
+use crate::board::SecureFlash;
 use crate::boot::emulated::end_of;
 use crate::builder::Builder;
 use crate::device::flash::Flash;
 use crate::device::spawn;
+use crate::image::factory::Factory;
 use crate::image::manifest::{Found, Manifest};
 use crate::qemu_args;
 use crate::step::remove_oldest;
 
-/// The class key that the device gets.
-const CLASS: &str = "demo-class";
-const METER: &str = "trustbox-meter";
 /// How often the console is looked at.
 const LOOK: Duration = Duration::from_millis(20);
 /// Logs of how many boots are kept.
@@ -60,97 +52,6 @@ pub(crate) struct Boot {
     pub(crate) log: String,
     /// From power-on to the report.
     pub(crate) took: Duration,
-}
-
-/// What the factory has for a device.
-pub(crate) struct Factory {
-    keys: DevKeys,
-    /// The signed enclave.
-    meter: PathBuf,
-    uuid: String,
-}
-
-impl Factory {
-    /// With development keys, and the meter.
-    pub(crate) fn prepare(builder: &Builder) -> Result<Self> {
-        let keys = dev::ensure(&builder.repo.dev_keys())?;
-        let meter = builder
-            .enclaves()?
-            .into_iter()
-            .find(|enclave| enclave.name == METER)
-            .context("tests/enclaves has no meter")?;
-        Ok(Self { keys, meter: meter.signed, uuid: meter.uuid })
-    }
-
-    /// The answer to a line; what is wrong with it is told to the device too.
-    fn answer(&self, line: &str) -> Value {
-        match self.files(line) {
-            Ok(files) => json!({"files": files.iter().map(|file| base64(file)).collect::<Vec<_>>()}),
-            Err(error) => json!({"error": format!("{error:#}")}),
-        }
-    }
-
-    fn files(&self, line: &str) -> Result<Vec<Vec<u8>>> {
-        let asked: Value = serde_json::from_str(line).context("the device's request is not JSON")?;
-        let request = || {
-            Request::from_json(asked["request"].to_string().as_bytes())
-                .context("the device's request is none")
-        };
-        match asked["ask"].as_str() {
-            Some("provision") => self.statements(request()?),
-            Some("key") => Ok(vec![self.class_key(request()?)?]),
-            Some("packages") => Ok(vec![self.package()?]),
-            _ => bail!("the device asks for something unknown"),
-        }
-    }
-
-    fn statements(&self, request: Request) -> Result<Vec<Vec<u8>>> {
-        let Request::Provision { device_id, nonce } = request else { bail!("not a provisioning request") };
-        let keys = &self.keys;
-        let root = public_key(keys.owner_root.verifying_key());
-        let publisher = public_key(keys.publisher.verifying_key());
-        let releaser = public_key(keys.releaser.verifying_key());
-        let class = KeyName::try_from(CLASS).map_err(|_| anyhow!("{CLASS} is too long"))?;
-        Ok(vec![
-            issue::pin_root(&keys.provisioning_authority, &root, &Asking { device_id, nonce })?,
-            issue::delegate_publisher(&keys.owner_root, &publisher, &[self.uuid.parse()?], 1)?,
-            issue::delegate_releaser(&keys.owner_root, &releaser, &[class], 1)?,
-        ])
-    }
-
-    fn class_key(&self, request: Request) -> Result<Vec<u8>> {
-        let Request::KeyImport { device_id, nonce, device_key } = request else {
-            bail!("not a request for a key")
-        };
-        let key = key_ref()?;
-        let value = self.keys.class_keys.require(&key)?;
-        let root = public_key(self.keys.owner_root.verifying_key()).id();
-        let asking = Asking { device_id, nonce };
-        Ok(issue::release(&self.keys.releaser, root, &asking, &device_key, (&key, value))?)
-    }
-
-    fn package(&self) -> Result<Vec<u8>> {
-        let edition = Edition {
-            name: Name::try_from("meter").map_err(|_| anyhow!("the name is too long"))?,
-            vendor: "TrustBox".to_owned(),
-            owner_root: public_key(self.keys.owner_root.verifying_key()).id(),
-            class_key: key_ref()?,
-            min_optee: Version(4, 0, 0),
-            min_ta: Version(0, 1, 0),
-            date: 0,
-        };
-        let class_key = self.keys.class_keys.require(&edition.class_key)?;
-        Ok(seal(&fs::read(&self.meter)?, &edition, class_key, &self.keys.publisher)?)
-    }
-}
-
-fn key_ref() -> Result<KeyRef> {
-    KeyRef::new(CLASS, 1).context("the class key's name is too long")
-}
-
-fn base64(octets: &[u8]) -> String {
-    use ::base64::Engine;
-    ::base64::engine::general_purpose::STANDARD.encode(octets)
 }
 
 /// Runs `tb qemu --image`: shows the report; exit status 0 if there is one with an enclave's answer in it.
@@ -199,14 +100,7 @@ pub(crate) struct Machine {
 impl Machine {
     /// Power-on.
     pub(crate) fn start(builder: &Builder, options: &Options) -> Result<Self> {
-        let boots = builder.repo.cache().join("image-boots");
-        let id = format!("{}-{}", std::process::id(), unique());
-        let (folder, scratch) = (boots.join(&id), std::env::temp_dir().join(format!("tb-i-{id}")));
-        for new in [&folder, &scratch] {
-            let _ = fs::remove_dir_all(new);
-            fs::create_dir_all(new).with_context(|| format!("cannot make {}", new.display()))?;
-        }
-        remove_oldest(&boots, KEPT)?;
+        let (folder, scratch) = new_folders(builder)?;
         let manifest = manifest_of(&options.image, builder)?;
         let board = builder.board.name.get_ref();
         ensure!(
@@ -215,29 +109,11 @@ impl Machine {
             options.image.display(),
             manifest.board
         );
-        let map = builder.board.secure_flash()?;
         let state = options.state.clone().unwrap_or_else(|| scratch.join("device"));
-        if !state.exists() {
-            new_device(&options.image, &state, manifest.size, &map)?;
-        }
-        let size = fs::metadata(&state)?.len();
-        ensure!(
-            size == manifest.size + map.size,
-            "{} is no device of {}: it has {size} octets",
-            state.display(),
-            options.image.display()
-        );
-        program(&state, &manifest, &map)?;
+        let flash = device(&options.image, &state, &manifest, builder.board.secure_flash()?)?;
         let listener = UnixListener::bind(scratch.join("factory"))?;
-        let flash = Flash { file: state.clone(), offset: manifest.size, size: map.size, writable: true };
-        let tool = qemu_args::image_tool(
-            builder.board.emulator()?,
-            &state,
-            manifest.size,
-            &flash,
-            &folder,
-            &scratch,
-        );
+        let emulator = builder.board.emulator()?;
+        let tool = qemu_args::image_tool(emulator, &state, manifest.size, &flash, &folder, &scratch);
         let qemu = spawn(&tool, &folder)?;
         Ok(Self { qemu, folder, scratch, listener })
     }
@@ -353,8 +229,37 @@ fn manifest_of(image: &Path, builder: &Builder) -> Result<Manifest> {
     Ok(Found::decode(&content).with_context(|| image.display().to_string())?.manifest)
 }
 
+/// A folder for logs, and a short one for sockets.
+fn new_folders(builder: &Builder) -> Result<(PathBuf, PathBuf)> {
+    let boots = builder.repo.cache().join("image-boots");
+    let id = format!("{}-{}", std::process::id(), unique());
+    let (folder, scratch) = (boots.join(&id), std::env::temp_dir().join(format!("tb-i-{id}")));
+    for new in [&folder, &scratch] {
+        let _ = fs::remove_dir_all(new);
+        fs::create_dir_all(new).with_context(|| format!("cannot make {}", new.display()))?;
+    }
+    remove_oldest(&boots, KEPT)?;
+    Ok((folder, scratch))
+}
+
+/// The device in a file, made on first use, with the image's firmware in its flash.
+fn device(image: &Path, state: &Path, manifest: &Manifest, map: SecureFlash) -> Result<Flash> {
+    if !state.exists() {
+        new_device(image, state, manifest.size, &map)?;
+    }
+    let size = fs::metadata(state)?.len();
+    ensure!(
+        size == manifest.size + map.size,
+        "{} is no device of {}: it has {size} octets\nhelp: name another file",
+        state.display(),
+        image.display()
+    );
+    program(state, manifest, &map)?;
+    Ok(Flash { file: state.to_path_buf(), offset: manifest.size, size: map.size, writable: true })
+}
+
 /// A device that was never on: the image, and a flash with a key of its own behind it.
-fn new_device(image: &Path, state: &Path, size: u64, map: &crate::board::SecureFlash) -> Result<()> {
+fn new_device(image: &Path, state: &Path, size: u64, map: &SecureFlash) -> Result<()> {
     let part = state.with_extension("unfinished");
     let tool = crate::tool::Tool::new("cp").args(["--sparse=always", "--reflink=auto"]).arg(image).arg(&part);
     tool.output().with_context(|| format!("cannot make {}", state.display()))?;
@@ -365,7 +270,7 @@ fn new_device(image: &Path, state: &Path, size: u64, map: &crate::board::SecureF
 }
 
 /// Writes the firmware that is in the medium to the flash behind it.
-fn program(state: &Path, manifest: &Manifest, map: &crate::board::SecureFlash) -> Result<()> {
+fn program(state: &Path, manifest: &Manifest, map: &SecureFlash) -> Result<()> {
     let firmware = manifest
         .regions
         .iter()

@@ -8,6 +8,7 @@ pub(crate) mod bmap;
 mod description;
 pub(crate) mod emulate;
 pub(crate) mod evidence;
+pub(crate) mod factory;
 pub(crate) mod flash;
 pub(crate) mod gpt;
 pub(crate) mod layout;

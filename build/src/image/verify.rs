@@ -129,7 +129,22 @@ pub(crate) fn verify_with(path: &Path, expected: &Expected, tools: &Path) -> Res
     if !signed {
         return Ok(verdict);
     }
-    let manifest = &found.manifest;
+    regions(&medium, &found.manifest, &mut verdict)?;
+    rest(&medium, &found.manifest, &mut verdict)?;
+    for slot in ["a", "b"] {
+        let root = signed_root(&medium, &found.manifest, slot, &key, tools);
+        let outcome = Outcome::of(root.as_ref().map(drop).map_err(|error| format!("{error:#}")));
+        verdict.add(format!("signed FIT of slot {slot}"), by.clone(), outcome);
+        if let Ok(root) = root {
+            let holds = Outcome::of(root_holds(&medium, &found.manifest, slot, &root));
+            verdict.add(format!("root of slot {slot}"), "the signed FIT", holds);
+        }
+    }
+    Ok(verdict)
+}
+
+/// Each region is what the manifest says, but for the boot state, which devices write.
+fn regions(medium: &Medium, manifest: &Manifest, verdict: &mut Verdict) -> Result<()> {
     for region in &manifest.regions {
         let content = medium.read(region.start, region.size)?;
         let outcome = match same(region, &content) {
@@ -138,34 +153,25 @@ pub(crate) fn verify_with(path: &Path, expected: &Expected, tools: &Path) -> Res
         };
         verdict.add(format!("region {}", region.name), "the manifest", outcome);
     }
-    for (name, start, end) in between(&medium, manifest)? {
-        let clean = medium.zero(start, end);
-        let outcome = match clean {
+    Ok(())
+}
+
+/// There is nothing else, but in partitions that devices write.
+fn rest(medium: &Medium, manifest: &Manifest, verdict: &mut Verdict) -> Result<()> {
+    for (name, start, end) in between(medium, manifest)? {
+        let outcome = match medium.zero(start, end) {
             Ok(None) => Outcome::Holds,
             Ok(Some(_)) if !name.is_empty() => written(),
             Ok(Some(at)) => Outcome::Fails(format!("something is at octet 0x{at:x}")),
             Err(error) => Outcome::Fails(format!("{error:#}")),
         };
-        let what = if name.is_empty() {
-            format!("nothing in 0x{start:x}..0x{end:x}")
-        } else {
-            format!("partition {name}")
+        let what = match name.as_str() {
+            "" => format!("nothing in 0x{start:x}..0x{end:x}"),
+            _ => format!("partition {name}"),
         };
         verdict.add(what, "", outcome);
     }
-    for slot in ["a", "b"] {
-        let root = signed_root(&medium, manifest, slot, &key, tools);
-        let outcome = Outcome::of(root.as_ref().map(drop).map_err(|error| format!("{error:#}")));
-        verdict.add(format!("signed FIT of slot {slot}"), by.clone(), outcome);
-        if let Ok(root) = root {
-            verdict.add(
-                format!("root of slot {slot}"),
-                "the signed FIT",
-                Outcome::of(root_holds(&medium, manifest, slot, &root)),
-            );
-        }
-    }
-    Ok(verdict)
+    Ok(())
 }
 
 /// What a device changes is no part of what was signed.
