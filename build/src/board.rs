@@ -64,6 +64,7 @@ pub(crate) struct Board {
     pub(crate) u_boot: Spanned<UBoot>,
     pub(crate) linux: Linux,
     pub(crate) memory: Memory,
+    image: Option<ImageFacts>,
     verified: Option<Verified>,
     emulator: Option<Emulator>,
     #[serde(default)]
@@ -200,6 +201,18 @@ pub(crate) struct Linux {
     pub(crate) modules: BTreeMap<String, Vec<String>>,
 }
 
+/// What an image has that depends on the board.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct ImageFacts {
+    /// Modules of the RAM disk, which finds the root.
+    pub(crate) early_modules: Vec<String>,
+    /// Modules of the root; loading ends after them.
+    pub(crate) modules: Vec<String>,
+    /// Where the firmware is on the medium, if it is not where a boot ROM reads it.
+    pub(crate) firmware: Option<u64>,
+}
+
 /// How QEMU is started.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -297,6 +310,11 @@ impl Board {
                 self.name.get_ref()
             )
         })
+    }
+
+    /// What an image needs.
+    pub(crate) fn image(&self) -> Result<&ImageFacts> {
+        self.image.as_ref().with_context(|| format!("board {} has no [image]", self.name.get_ref()))
     }
 
     /// What verified boot needs.

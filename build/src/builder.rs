@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use anyhow::{Context, Result, bail};
 
 use crate::board::Board;
+use crate::image::archive::Archive;
 use crate::lock::LockFile;
 use crate::step::remove_oldest;
 use crate::ui;
@@ -62,6 +63,8 @@ pub struct Builder {
     pub(crate) repo: Repo,
     pub(crate) board: Board,
     pub(crate) lock: LockFile,
+    /// Where packages and crates come from, instead of mirrors.
+    pub(crate) archive: Option<Archive>,
     _guard: File,
 }
 
@@ -72,14 +75,15 @@ impl Builder {
         let board = Board::load(&repo, platform)?;
         let lock = LockFile::load(&repo)?;
         let _guard = take_lock(&repo.cache())?;
-        Ok(Self { repo, board, lock, _guard })
+        Ok(Self { repo, board, lock, archive: None, _guard })
     }
 
     /// A builder for another board, under the same lock.
     pub(crate) fn for_board(&self, platform: &str) -> Result<Self> {
         let board = Board::load(&self.repo, platform)?;
         let _guard = self._guard.try_clone()?;
-        Ok(Self { repo: self.repo.clone(), board, lock: self.lock.clone(), _guard })
+        let (repo, lock, archive) = (self.repo.clone(), self.lock.clone(), self.archive.clone());
+        Ok(Self { repo, board, lock, archive, _guard })
     }
 
     /// A builder of firmware for OP-TEE's own tests: their pseudo-TAs are on, otherwise it is the same.
@@ -88,7 +92,8 @@ impl Builder {
         let flags = std::mem::take(&mut board.optee.test_flags);
         board.optee.flags.extend(flags);
         let _guard = self._guard.try_clone()?;
-        Ok(Self { repo: self.repo.clone(), board, lock: self.lock.clone(), _guard })
+        let (repo, lock, archive) = (self.repo.clone(), self.lock.clone(), self.archive.clone());
+        Ok(Self { repo, board, lock, archive, _guard })
     }
 
     /// The repository this builder works in.

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::builder::Builder;
+use crate::image::archive::Archive;
 use crate::tool::Tool;
 use crate::ui;
 
@@ -19,10 +20,15 @@ const LINKER: &str = "aarch64-linux-gnu-gcc";
 pub(crate) const TA_FLAGS: &str = "-C panic=abort -C link-arg=-nostartfiles -C link-arg=-nostdlib \
     -C link-arg=-Wl,--build-id=none -C target-feature=+aes,+sha2,+neon";
 
+/// What folders of crates are called in what is built.
+pub(crate) const REGISTRY: &str = "/crates";
+
 impl Builder {
     /// Cargo on the workspace, for the host.
     pub(crate) fn cargo(&self) -> Tool {
-        Tool::new("cargo").dir(self.repo.root()).without_env("RUSTFLAGS").without_env("CARGO_TARGET_DIR")
+        let cargo = Tool::new("cargo").dir(self.repo.root());
+        let cargo = cargo.without_env("RUSTFLAGS").without_env("CARGO_TARGET_DIR");
+        self.archive.iter().fold(cargo, |cargo, archive| archive.cargo(cargo))
     }
 
     /// Cargo for trusted applications; `kit` is OP-TEE's development kit.
@@ -51,7 +57,7 @@ impl Builder {
     /// Cargo for programs of the device's Linux.
     pub(crate) fn cargo_for_device(&self) -> Result<Tool> {
         let export = self.client_export()?;
-        let flags = format!("-L native={}", export.join("usr/lib").display());
+        let flags = format!("-L native={} {}", export.join("usr/lib").display(), self.remapped_paths()?);
         Ok(self.cross("target/device", &flags).env("OPTEE_CLIENT_EXPORT", &export))
     }
 
@@ -61,11 +67,17 @@ impl Builder {
         let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
         let home = home.context("neither CARGO_HOME nor HOME is set")?;
         let sysroot = Tool::new("rustc").dir(self.repo.root()).args(["--print", "sysroot"]).output()?;
-        let places = [
+        let mut places = vec![
             (self.repo.root().display().to_string(), "/trustbox"),
             (home.display().to_string(), "/cargo"),
             (sysroot.trim().to_owned(), "/rust"),
         ];
+        // The last that fits counts. Folders of registries are named by where they are.
+        let registries = std::fs::read_dir(home.join("registry/src")).into_iter().flatten().flatten();
+        let mut registries: Vec<_> = registries.map(|entry| entry.path().display().to_string()).collect();
+        registries.sort();
+        places.extend(registries.into_iter().map(|folder| (folder, REGISTRY)));
+        places.extend(self.archive.as_ref().map(Archive::remapped));
         let flags: Vec<_> =
             places.iter().map(|(from, to)| format!("--remap-path-prefix={from}={to}")).collect();
         Ok(flags.join(" "))

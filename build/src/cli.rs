@@ -9,8 +9,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::device::TimedOut;
 use crate::usage::Usage;
 use crate::{
-    bench, board, campaign, demo, doctor, firmware, fuse_command, fuzz, inspect, lock_update, new, pack,
-    qemu_command, run, suite, ta, ui, unpack, verify, yocto,
+    bench, board, campaign, demo, doctor, firmware, fuse_command, fuzz, image, inspect, lock_update, new,
+    pack, qemu_command, run, suite, ta, ui, unpack, verify, yocto,
 };
 
 /// Exit status of a command that took too long, as coreutils' timeout has it.
@@ -32,6 +32,12 @@ enum Task {
     Doctor(doctor::Args),
     /// Firmware for a board
     Firmware(firmware::Args),
+    /// Everything on a device's medium, in one file
+    Image(image::Args),
+    /// Everything that an image is made of, in a folder
+    Archive(image::archive::Args),
+    /// Writes an image to a medium, and reads it back
+    Flash(image::flash::Args),
     /// What a board's fuses are to hold
     Fuse(fuse_command::Args),
     /// Boards and boot images: what there is, without building
@@ -95,6 +101,9 @@ fn perform(task: Task) -> Result<ExitCode> {
     match task {
         Task::Doctor(args) => return doctor::run(&args),
         Task::Firmware(args) => firmware::run(&args)?,
+        Task::Image(args) => image::run(&args)?,
+        Task::Archive(args) => image::archive::run(&args)?,
+        Task::Flash(args) => image::flash::run(&args)?,
         Task::Fuse(args) => fuse_command::run(&args)?,
         Task::Platform(args) => board::platform::run(&args)?,
         Task::Ta(args) => ta::run(&args)?,

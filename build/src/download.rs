@@ -22,6 +22,9 @@ impl Builder {
     }
 
     fn pinned_file(&self, package: &Package, file: &PinnedFile) -> Result<PathBuf> {
+        if let Some(archive) = &self.archive {
+            return archive.file(file);
+        }
         let folder = self.repo.cache().join("downloads").join(&file.sha256[..16]);
         let path = folder.join(file.name());
         if path.is_file() {

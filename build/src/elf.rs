@@ -6,6 +6,9 @@ use anyhow::{Context, Result, ensure};
 
 /// Type of a segment that is loaded.
 const LOADED: usize = 1;
+/// Octets of an entry of the dynamic section, and the kind that names a library.
+const DYNAMIC: usize = 16;
+const NEEDED: usize = 1;
 /// Octets of a symbol table entry.
 const SYMBOL: usize = 24;
 
@@ -21,6 +24,20 @@ pub(crate) fn section<'a>(elf: &'a [u8], name: &str) -> Result<&'a [u8]> {
         }
     }
     anyhow::bail!("ELF file has no section {name}")
+}
+
+/// Names of the libraries that a program or library asks for.
+pub(crate) fn needed(elf: &[u8]) -> Result<Vec<String>> {
+    let Ok(entries) = section(elf, ".dynamic") else { return Ok(Vec::new()) };
+    let names = section(elf, ".dynstr")?;
+    let mut found = Vec::new();
+    for entry in entries.chunks_exact(DYNAMIC) {
+        if number(entry, 0, 8)? == NEEDED {
+            let name = text_at(names, number(entry, 8, 8)?).context("a library has no name")?;
+            found.push(String::from_utf8_lossy(name).into_owned());
+        }
+    }
+    Ok(found)
 }
 
 /// First address and the first behind the last of what is in memory while the program runs.

@@ -23,6 +23,7 @@ mod fuse_command;
 mod fuzz;
 mod guest;
 mod hash;
+mod image;
 mod input;
 mod inspect;
 mod lock;

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use crate::board::Emulator;
 use crate::device::BootOptions;
 use crate::device::flash::{DISK_SIZE, Flash};
 use crate::device::lab::{INCOMING, Lab, MONITOR};
@@ -41,9 +42,7 @@ pub(crate) struct BootFolders<'a> {
 pub(crate) fn tool(images: &Images, options: &BootOptions, console: Console, folders: &BootFolders) -> Tool {
     let emulator = &images.emulator;
     let cpus = if options.icount { 1 } else { emulator.cpus };
-    let tool = Tool::new(&emulator.program)
-        .args(["-nodefaults", "-display", "none", "-no-reboot", "-machine", &emulator.machine])
-        .args(["-cpu", &emulator.cpu, "-smp", &cpus.to_string(), "-m", &emulator.memory_mib.to_string()]);
+    let tool = machine(emulator, cpus);
     let tool = match &images.medium {
         Some(file) => boot_medium(tool, file),
         None => kernel(tool, images, command_line(images, options, console)),
@@ -55,6 +54,36 @@ pub(crate) fn tool(images: &Images, options: &BootOptions, console: Console, fol
     let tool = options.state.iter().fold(tool, |tool, file| disk(tool, file));
     let tool = if console == Console::Ports { ports(tool, folders.sockets) } else { tool };
     lab(extras(tool, options), &options.lab, folders.sockets)
+}
+
+/// The whole command for a device that boots from a medium and has nothing of ours but a factory's port.
+pub(crate) fn image_tool(
+    emulator: &Emulator,
+    medium: &Path,
+    size: u64,
+    flash: &Flash,
+    logs: &Path,
+    sockets: &Path,
+) -> Tool {
+    let tool = machine(emulator, emulator.cpus);
+    let head = format!("if=none,id=boot,format=raw,file.locking=off,offset=0,size={size}");
+    let tool = tool.arg("-drive").arg(joined(&head, &option("file.filename", medium)));
+    let tool = tool.args(["-device", "virtio-blk-pci,drive=boot,serial=boot"]);
+    let tool = secure_flash(tool, flash);
+    let console = joined("socket,id=normal,server=on,wait=off", &option("path", &sockets.join("console")));
+    let console = joined(&console.to_string_lossy(), &option("logfile", &logs.join("normal.log")));
+    let tool = tool.arg("-chardev").arg(console).args(["-serial", "chardev:normal"]);
+    let secure = joined("file,id=secure", &option("path", &logs.join("secure.log")));
+    let tool =
+        tool.arg("-chardev").arg(secure).args(["-serial", "chardev:secure", "-device", "virtio-serial-pci"]);
+    let port = joined("socket,id=factory", &option("path", &sockets.join("factory")));
+    tool.arg("-chardev").arg(port).args(["-device", "virtserialport,chardev=factory,name=trustbox.factory"])
+}
+
+fn machine(emulator: &Emulator, cpus: u32) -> Tool {
+    Tool::new(&emulator.program)
+        .args(["-nodefaults", "-display", "none", "-no-reboot", "-machine", &emulator.machine])
+        .args(["-cpu", &emulator.cpu, "-smp", &cpus.to_string(), "-m", &emulator.memory_mib.to_string()])
 }
 
 fn kernel(tool: Tool, images: &Images, command_line: String) -> Tool {

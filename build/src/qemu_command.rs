@@ -10,6 +10,7 @@ use crate::boot::certificates::Counters;
 use crate::builder::Builder;
 use crate::device::{BootOptions, Device, shell};
 use crate::guest::{GuestKind, Images};
+use crate::image::emulate;
 use crate::qemu_args::GDB_ADDRESS;
 use crate::ui;
 
@@ -37,6 +38,15 @@ pub(crate) struct Args {
     /// Boot as a product does: firmware and a signed image, each verified before it runs
     #[arg(long, conflicts_with_all = ["gdb"])]
     verified: bool,
+    /// Boot an image that `tb image` made, from its own octets; shows its boot report
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["gdb", "verified", "xtest", "copy", "icount", "command"])]
+    image: Option<PathBuf>,
+    /// With --image: nobody answers at the factory's port
+    #[arg(long, requires = "image")]
+    no_factory: bool,
+    /// With --image: go on after the report, with the console here
+    #[arg(long, requires = "image")]
+    console: bool,
     /// How long the command may take
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     timeout: u64,
@@ -50,6 +60,14 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     ui::only_long_steps();
     let kind = if args.xtest { GuestKind::Xtest } else { GuestKind::Plain };
     let builder = Builder::open(&args.platform)?;
+    if let Some(image) = args.image {
+        let limit = Duration::from_secs(args.timeout);
+        let (state, factory) = (args.state, !args.no_factory);
+        return emulate::run(
+            &builder,
+            &emulate::Options { image, state, limit, factory, console: args.console },
+        );
+    }
     let images = if args.verified { verified(&builder, kind)? } else { builder.images(kind, args.gdb)? };
     drop(builder);
     if args.gdb {

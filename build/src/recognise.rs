@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
+use crate::image;
 use crate::input;
 use crate::inspect::{Inspection, Options, boot, package, trusted_application};
 use crate::verify::{Expected, Verdict};
@@ -25,7 +26,7 @@ pub(crate) struct Kind {
     pub(crate) verify: fn(&Path, &Expected) -> Result<Verdict>,
 }
 
-const KINDS: &[Kind] = &[package::KIND, trusted_application::KIND, boot::PBL, boot::FIP];
+const KINDS: &[Kind] = &[package::KIND, trusted_application::KIND, boot::PBL, boot::FIP, image::verify::KIND];
 
 /// The kind of a file.
 pub(crate) fn recognise(path: &Path) -> Result<&'static Kind> {

@@ -1,6 +1,6 @@
 //! Software bills of materials, CycloneDX 1.5 in JSON: read far enough to show them, and made from what cargo says of an enclave.
 
-mod cargo_graph;
+pub(crate) mod cargo_graph;
 
 use std::path::Path;
 

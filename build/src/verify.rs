@@ -1,5 +1,6 @@
 //! `build/tb verify`: everything about a file that can be checked, and who signed what.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,7 +12,7 @@ use trustbox_keys::{ClassKeys, files};
 use crate::recognise::recognise;
 use crate::ta_signature::TaKey;
 
-/// Checks a package, a signed TA, a PBL or a FIP, and says who signed what.
+/// Checks a package, a signed TA, a PBL, a FIP or an image of a medium, and says who signed what.
 ///
 /// Without keys, what is encrypted is not looked into. With the class key, everything is.
 #[derive(clap::Args)]
@@ -30,6 +31,9 @@ pub(crate) struct Args {
     /// SHA-256 of the table of super root keys that must have signed a boot image, as the fuses hold it
     #[arg(long, value_name = "HEX")]
     srk_hash: Option<String>,
+    /// Public key that must have signed an image of a medium; without it, this clone's development key
+    #[arg(long, value_name = "PUB")]
+    image_key: Option<PathBuf>,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -42,11 +46,12 @@ pub(crate) struct Expected {
     pub(crate) publisher: Option<KeyId>,
     pub(crate) ta_key: Option<TaKey>,
     pub(crate) srk_hash: Option<String>,
+    pub(crate) image_key: Option<PathBuf>,
 }
 
 /// One thing that was looked at.
 pub(crate) struct Check {
-    pub(crate) what: &'static str,
+    pub(crate) what: Cow<'static, str>,
     /// Who stands for it.
     pub(crate) by: String,
     pub(crate) result: Outcome,
@@ -76,6 +81,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         publisher: args.publisher.as_deref().map(files::load_public).transpose()?.map(|key| key.id()),
         ta_key: args.ta_key.as_deref().map(TaKey::load).transpose()?,
         srk_hash: args.srk_hash.as_ref().map(|text| text.to_lowercase()),
+        image_key: args.image_key.clone(),
     };
     let verdict = (kind.verify)(&args.file, &expected)?;
     if args.json {
@@ -98,12 +104,17 @@ impl Verdict {
         Self { kind, checks: Vec::new(), signed: false }
     }
 
-    pub(crate) fn add(&mut self, what: &'static str, by: impl Into<String>, result: Outcome) {
-        self.checks.push(Check { what, by: by.into(), result });
+    pub(crate) fn add(&mut self, what: impl Into<Cow<'static, str>>, by: impl Into<String>, result: Outcome) {
+        self.checks.push(Check { what: what.into(), by: by.into(), result });
     }
 
     /// Adds a signature: the file is worth something only if one was checked.
-    pub(crate) fn add_signature(&mut self, what: &'static str, by: impl Into<String>, result: Outcome) {
+    pub(crate) fn add_signature(
+        &mut self,
+        what: impl Into<Cow<'static, str>>,
+        by: impl Into<String>,
+        result: Outcome,
+    ) {
         self.signed |= result == Outcome::Holds;
         self.add(what, by, result);
     }

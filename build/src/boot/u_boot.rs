@@ -20,8 +20,8 @@ use crate::tool::Tool;
 const SHELL: [&str; 4] = ["cli_loop", "cli_simple_loop", "bootdelay_process", "autoboot_command"];
 /// How much a device tree may grow by a key.
 const ROOM_FOR_A_KEY: &str = "4096";
-/// Programs of U-Boot's that sign.
-const TOOLS: [&str; 2] = ["mkimage", "fdt_add_pubkey"];
+/// Programs of U-Boot's that sign and verify.
+const TOOLS: [&str; 3] = ["mkimage", "fdt_add_pubkey", "fit_check_sign"];
 
 /// What a verifying U-Boot is made of.
 pub(crate) struct Request<'a> {
@@ -55,8 +55,10 @@ impl Builder {
         let asked = options::asked(&request.options);
         let words = asked.iter().flat_map(|(name, value)| [name, value]);
         let config = Key::new("u-boot-tree").text(&source.key).text(request.defconfig).texts(words).finish();
-        let key =
-            Key::new("verifying-u-boot").text(&config).file(request.tree)?.file(&keys.public(Role::Image))?;
+        let key = Key::new("verifying-u-boot-2")
+            .text(&config)
+            .file(request.tree)?
+            .file(&keys.public(Role::Image))?;
         let name = format!("verifying-u-boot/{}", self.board.name.get_ref());
         self.cached(&name, &key.finish(), |dirs| {
             let work = self.build_tree("u-boot", &config)?;

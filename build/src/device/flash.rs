@@ -57,7 +57,7 @@ fn make_state(file: &Path, map: &SecureFlash) -> Result<()> {
 }
 
 /// Writes what belongs to the device: its key, and behind it erased flash, in which nothing was counted yet.
-fn append_device(file: &Path, offset: u64, map: &SecureFlash) -> Result<()> {
+pub(crate) fn append_device(file: &Path, offset: u64, map: &SecureFlash) -> Result<()> {
     let mut block = vec![0xff; usize::try_from(map.size - map.device)?];
     let key = block.get_mut(..KEY_SIZE).context("no room for a key in the secure flash")?;
     SystemRandom::new().fill(key).map_err(|_| anyhow!("the host has no random numbers"))?;

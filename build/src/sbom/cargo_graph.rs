@@ -106,15 +106,14 @@ impl Crate {
 impl Graph {
     /// Asks cargo for the crate of a `Cargo.toml`.
     pub(crate) fn load(manifest: &Path) -> Result<Self> {
+        Self::with(Tool::new("cargo"), manifest)
+    }
+
+    /// The same, with a cargo that was told more.
+    pub(crate) fn with(cargo: Tool, manifest: &Path) -> Result<Self> {
         let shown = manifest.display();
         let manifest = fs::canonicalize(manifest).with_context(|| format!("cannot read {shown}"))?;
-        let tool = Tool::new("cargo").args([
-            "metadata",
-            "--format-version=1",
-            "--quiet",
-            "--filter-platform",
-            TARGET,
-        ]);
+        let tool = cargo.args(["metadata", "--format-version=1", "--quiet", "--filter-platform", TARGET]);
         let tool = tool
             .arg("--manifest-path")
             .arg(&manifest)

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use trustbox_boot_image::boot_state::{BootState, GOOD, RECORD, STRIDE};
 use trustbox_boot_image::fip::Fip;
 
 use crate::boot::certificates::Counters;
 use crate::boot::chain::FIP_OFFSET;
 use crate::boot::emulated::{Set, boot_until, end_of};
 use crate::boot::keys::Keys;
-use crate::boot::medium::{self, BootState, GOOD, SLOTS, STRIDE};
+use crate::boot::medium::{self, SLOTS};
 use crate::builder::Builder;
 use crate::device::flash::DISK_SIZE;
 use crate::device::{BootOptions, Device};
@@ -258,7 +259,7 @@ impl<'a> Bench<'a> {
         };
         let read = |number: u64| -> Result<Option<BootState>> {
             let (content, start) = (fs::read(&medium)?, usize::try_from(at + number * STRIDE)?);
-            Ok(BootState::decode(content.get(start..start + medium::RECORD).context("no record")?))
+            Ok(BootState::decode(content.get(start..start + RECORD).context("no record")?))
         };
         let state = BootState { generation: 5, order: [1, 0], tries: [GOOD, 1] };
         write(0, BootState { generation: 4, order: [0, 1], ..state })?;
@@ -277,7 +278,7 @@ impl<'a> Bench<'a> {
         medium::write_at(&medium, at + 20, &[0xff])?;
         boots(SLOTS[1])?;
         for number in 0..2 {
-            medium::write_at(&medium, at + number * STRIDE, &[0; medium::RECORD])?;
+            medium::write_at(&medium, at + number * STRIDE, &[0; RECORD])?;
         }
         boots(SLOTS[0])
     }

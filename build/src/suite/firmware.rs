@@ -1,7 +1,7 @@
 //! Firmware of real boards: it builds, says what it is, agrees with other tools, and comes out the same elsewhere.
 
 mod bindings;
-mod rebuilt;
+pub(crate) mod rebuilt;
 
 use std::fs;
 use std::path::{Path, PathBuf};

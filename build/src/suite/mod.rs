@@ -6,6 +6,7 @@ mod checks;
 pub(crate) mod coverage;
 pub(crate) mod examples;
 mod firmware;
+mod image;
 mod invariants;
 mod junit;
 mod keys;
@@ -42,8 +43,11 @@ pub(crate) struct Args {
     /// Only verified boot: signed boots, tampered and old ones refused, the other slot taken
     #[arg(long, conflicts_with_all = ["fast", "device", "only"])]
     boot: bool,
-    /// Only all of OP-TEE's own tests, on firmware with their pseudo-TAs: regression and pkcs11
+    /// Only the OS image: boots and is closed, tampered ones refused, power cuts on the first boot
     #[arg(long, conflicts_with_all = ["fast", "device", "only", "boot"])]
+    image: bool,
+    /// Only all of OP-TEE's own tests, on firmware with their pseudo-TAs: regression and pkcs11
+    #[arg(long, conflicts_with_all = ["fast", "device", "only", "boot", "image"])]
     xtest: bool,
     /// How thorough the device suite is, from 0 to 15
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -96,7 +100,7 @@ impl Case {
 type Check = fn(&Builder, &Args) -> Result<Vec<Case>>;
 
 /// Checks in the order in which they run: the quick ones first. The flag says which belong to `--fast`.
-const CHECKS: [(&str, bool, Check); 18] = [
+const CHECKS: [(&str, bool, Check); 19] = [
     ("checks", true, |_, _| Ok(invariants::check())),
     ("format", true, |builder, _| checks::format(builder)),
     ("lints", true, |builder, _| checks::lints(builder)),
@@ -110,6 +114,7 @@ const CHECKS: [(&str, bool, Check); 18] = [
     ("yocto", false, |builder, _| yocto::run(builder)),
     ("firmware", false, |builder, _| firmware::run(builder)),
     ("boot", false, |builder, _| boot::run(builder)),
+    ("image", false, |builder, _| image::run(builder)),
     ("device", false, |builder, args| on_device::suite(builder, &selected(args), args.level)),
     ("examples", false, |builder, _| examples::run(builder)),
     ("campaign", false, |builder, _| crate::campaign::check(builder)),
@@ -152,6 +157,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 fn wanted(args: &Args, name: &str, fast: bool) -> bool {
     match (&args.only, &args.device) {
         _ if args.boot => name == "boot",
+        _ if args.image => name == "image",
         (Some(only), _) => name == only,
         (None, Some(_)) => name == "device",
         (None, None) => fast || !args.fast,

@@ -122,7 +122,7 @@ fn results(verdict: &Verdict) -> Vec<(&str, &str)> {
         Outcome::Fails(_) => "failed",
         Outcome::NotChecked(_) => "not checked",
     };
-    verdict.checks.iter().map(|check| (check.what, word(check))).collect()
+    verdict.checks.iter().map(|check| (check.what.as_ref(), word(check))).collect()
 }
 
 #[test]

@@ -33,7 +33,7 @@ pub(crate) fn sum(bytes: &[u8]) -> u32 {
 }
 
 /// CRC-32 as in IEEE 802.3.
-pub(crate) fn crc32(bytes: &[u8]) -> u32 {
+pub fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |crc, octet| {
         (0..8).fold(crc ^ u32::from(*octet), |crc, _| crc >> 1 ^ if crc & 1 == 1 { 0xedb8_8320 } else { 0 })
     })

@@ -21,11 +21,7 @@ const NOT_COMPARED: [&str; 1] = ["build.log"];
 
 /// Builds the board of `builder` elsewhere; an error names the first file that differs from those in `folder`.
 pub(crate) fn same(builder: &Builder, folder: &Path) -> Result<()> {
-    let root = builder.work(ELSEWHERE)?;
-    fs::remove_dir_all(&root)?;
-    copy_tree(builder.repo.root(), &root)?;
-    link(&builder.repo.dev_keys(), &root.join("target/dev-keys"))?;
-    link(&builder.repo.cache().join("downloads"), &root.join("target/tb/downloads"))?;
+    let root = elsewhere(builder)?;
     let (out, log) = (root.join("out"), builder.log("rebuilt"));
     let _ = fs::remove_file(&log);
     hostile(builder, &root)?
@@ -39,8 +35,18 @@ pub(crate) fn same(builder: &Builder, folder: &Path) -> Result<()> {
     result
 }
 
+/// A copy of the repository in another place, with this one's keys and downloads.
+pub(crate) fn elsewhere(builder: &Builder) -> Result<PathBuf> {
+    let root = builder.work(ELSEWHERE)?;
+    fs::remove_dir_all(&root)?;
+    copy_tree(builder.repo.root(), &root)?;
+    link(&builder.repo.dev_keys(), &root.join("target/dev-keys"))?;
+    link(&builder.repo.cache().join("downloads"), &root.join("target/tb/downloads"))?;
+    Ok(root)
+}
+
 /// This program, run in the hostile environment.
-fn hostile(builder: &Builder, root: &Path) -> Result<Tool> {
+pub(crate) fn hostile(builder: &Builder, root: &Path) -> Result<Tool> {
     let (source, library) = (root.join("hostile.c"), root.join("hostile.so"));
     fs::write(&source, HOSTILE)?;
     let compiler = Tool::new("gcc").args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"]).arg(&library);
@@ -99,7 +105,7 @@ fn copy_tree(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-fn link(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn link(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to.parent().context("no folder above")?)?;
     std::os::unix::fs::symlink(from, to).with_context(|| format!("cannot link {}", to.display()))
 }

@@ -1,0 +1,179 @@
+//! `tb flash`: writes an image to a medium, only what its map lists, and reads it back.
+//!
+//! A medium that is in use, that this host runs from, or that is too small is refused, with the reason. A medium is written only
+//! with `--yes`, after its model and size were shown. The partition table is written last: interrupted, the medium is none, and
+//! writing starts again.
+
+mod target;
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::hash::sha256_hex;
+use crate::image::bmap::{BLOCK, Bmap, Range, read};
+use crate::ui;
+use crate::usage::Usage;
+use target::{System, Target};
+
+/// Writes an image to a medium or a file.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Image that `tb image` made
+    image: PathBuf,
+    /// Device, or file, to write to
+    target: PathBuf,
+    /// Write; everything on the medium is lost
+    #[arg(long)]
+    yes: bool,
+}
+
+/// Runs `tb flash`.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let map = map_of(&args.image)?;
+    let image = File::open(&args.image).with_context(|| format!("cannot read {}", args.image.display()))?;
+    let target = Target::examine(&args.target, map.size, &System::here())?;
+    eprintln!("{}\n{} of {} MiB will be written", target.shown(), map.octets() >> 20, map.size >> 20);
+    if !args.yes && target.holds_something() {
+        bail!(Usage(format!(
+            "{} is not written without --yes\nhelp: everything on it would be lost",
+            args.target.display()
+        )));
+    }
+    let out = target.open()?;
+    let began = Instant::now();
+    ui::step("write", || write(&image, &out, &map))?;
+    let wrote = began.elapsed();
+    // The kernel forgets what is on a device once nobody has it open.
+    drop(out);
+    ui::step("read back", || verify(&args.target, &map))?;
+    println!(
+        "{}: {} octets written in {:.1} s, read back and equal",
+        args.target.display(),
+        map.octets(),
+        wrote.as_secs_f32()
+    );
+    Ok(())
+}
+
+/// The map beside an image.
+fn map_of(image: &Path) -> Result<Bmap> {
+    let path = Bmap::beside(image);
+    let text = fs::read_to_string(&path).with_context(|| {
+        format!("cannot read {}\nhelp: `build/tb image` writes it beside the image", path.display())
+    })?;
+    let map = Bmap::parse(&text).with_context(|| path.display().to_string())?;
+    let size = fs::metadata(image).with_context(|| format!("cannot read {}", image.display()))?.len();
+    ensure!(
+        size == map.size,
+        "{} has {size} octets, its map says {}\nhelp: one of them is of another image",
+        image.display(),
+        map.size
+    );
+    Ok(map)
+}
+
+/// First the partition table's block is erased, then everything else is written, then that block.
+fn write(image: &File, out: &File, map: &Bmap) -> Result<()> {
+    out.write_all_at(&vec![0; usize::try_from(BLOCK)?], 0).context("cannot write")?;
+    out.sync_all()?;
+    let (first, rest): (Vec<&Range>, Vec<&Range>) = map.ranges.iter().partition(|range| range.start == 0);
+    for range in rest.into_iter().chain(first) {
+        let content = read(image, range.start, range.size)?;
+        ensure!(
+            sha256_hex(&content) == range.sha256,
+            "the image differs from its map in octets 0x{:x} to 0x{:x}",
+            range.start,
+            range.start + range.size
+        );
+        if range.start == 0 {
+            out.sync_all()?;
+        }
+        out.write_all_at(&content, range.start).with_context(|| {
+            format!("cannot write octets 0x{:x} to 0x{:x}", range.start, range.start + range.size)
+        })?;
+    }
+    Ok(out.sync_all()?)
+}
+
+/// Reads what was written.
+fn verify(target: &Path, map: &Bmap) -> Result<()> {
+    let file = OpenOptions::new().read(true).open(target)?;
+    for range in &map.ranges {
+        let content = read(&file, range.start, range.size)?;
+        ensure!(
+            sha256_hex(&content) == range.sha256,
+            "{} differs from what was written in octets 0x{:x} to 0x{:x}\nhelp: the medium is damaged, or smaller than it says",
+            target.display(),
+            range.start,
+            range.start + range.size
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(folder: &Path) -> (PathBuf, Bmap) {
+        let path = folder.join("a.img");
+        let file = File::options().create_new(true).read(true).write(true).open(&path).unwrap();
+        file.set_len(64 * BLOCK).unwrap();
+        for (at, text) in [(0, b"table"), (20 * BLOCK, b"parts")] {
+            file.write_all_at(text, at).unwrap();
+        }
+        let map =
+            Bmap::of(&file, 64 * BLOCK, &[(0, 5), (20 * BLOCK, 20 * BLOCK + 5), (40 * BLOCK, 41 * BLOCK)])
+                .unwrap();
+        fs::write(Bmap::beside(&path), map.xml()).unwrap();
+        (path, map)
+    }
+
+    #[test]
+    fn what_is_listed_is_written_and_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let (image, map) = sample(folder.path());
+        let target = folder.path().join("medium");
+        fs::write(&target, vec![7; 64 * BLOCK as usize]).unwrap();
+        let args = |yes| Args { image: image.clone(), target: target.clone(), yes };
+        assert!(run(&args(false)).unwrap_err().is::<Usage>());
+        run(&args(true)).unwrap();
+        let found = fs::read(&target).unwrap();
+        let block = BLOCK as usize;
+        assert_eq!(
+            (&found[..5], found[block], &found[20 * block..20 * block + 5], found[40 * block]),
+            (&b"table"[..], 7, &b"parts"[..], 0)
+        );
+        fs::write(&target, vec![7; 64 * block]).unwrap();
+        assert!(verify(&target, &map).unwrap_err().to_string().contains("in octets 0x0 to 0x1000"));
+    }
+
+    #[test]
+    fn an_interrupted_write_leaves_no_partition_table() {
+        let folder = tempfile::tempdir().unwrap();
+        let (image, map) = sample(folder.path());
+        // The image changes while it is written: that stops it, as pulling the card would.
+        let file = File::options().read(true).write(true).open(&image).unwrap();
+        file.write_all_at(b"other", 20 * BLOCK).unwrap();
+        let target = folder.path().join("medium");
+        fs::write(&target, vec![7; 64 * BLOCK as usize]).unwrap();
+        let out = File::options().write(true).open(&target).unwrap();
+        let error = write(&file, &out, &map).unwrap_err().to_string();
+        assert!(error.contains("differs from its map in octets 0x14000 to"), "{error}");
+        assert_eq!(fs::read(&target).unwrap()[..8], [0; 8]);
+    }
+
+    #[test]
+    fn a_map_of_another_image_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (image, _) = sample(folder.path());
+        File::options().write(true).open(&image).unwrap().set_len(65 * BLOCK).unwrap();
+        assert!(map_of(&image).unwrap_err().to_string().contains("its map says 262144"));
+        fs::remove_file(Bmap::beside(&image)).unwrap();
+        assert!(map_of(&image).unwrap_err().to_string().contains("help: "));
+    }
+}

@@ -1,0 +1,192 @@
+//! A root file system as it will be: entries by path, with a content and whether it can be started, and nothing of the host's.
+//!
+//! Everything belongs to root, nothing runs with more rights than who starts it, and times are one constant: equal inputs give
+//! equal entries, on any host.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::cpio::Archive;
+use crate::elf;
+use crate::hash::{Key, files_below};
+use crate::image::description::Part;
+
+/// All entries.
+#[derive(Default)]
+pub(crate) struct Tree {
+    entries: BTreeMap<String, Entry>,
+}
+
+enum Entry {
+    Folder,
+    File { content: Vec<u8>, executable: bool },
+    Link(String),
+}
+
+impl Tree {
+    pub(crate) fn folder(&mut self, path: &str) {
+        self.entries.insert(path.to_owned(), Entry::Folder);
+    }
+
+    pub(crate) fn link(&mut self, path: &str, to: &str) {
+        self.entries.insert(path.to_owned(), Entry::Link(to.to_owned()));
+    }
+
+    pub(crate) fn file(&mut self, path: &str, content: Vec<u8>, executable: bool) {
+        self.entries.insert(path.to_owned(), Entry::File { content, executable });
+    }
+
+    /// Adds a file of the host; whether it can be started is as it is there.
+    pub(crate) fn host_file(&mut self, path: &str, source: &Path) -> Result<()> {
+        let read = || format!("cannot read {}", source.display());
+        let executable = fs::metadata(source).with_context(read)?.permissions().mode() & 0o111 != 0;
+        self.file(path, fs::read(source).with_context(read)?, executable);
+        Ok(())
+    }
+
+    /// Adds files of an unpacked package.
+    pub(crate) fn package(&mut self, part: &Part, folder: &Path) -> Result<()> {
+        for path in part.matches(folder)? {
+            let source = folder.join(&path);
+            match fs::read_link(&source) {
+                Ok(to) => self.link(&path, &to.to_string_lossy()),
+                Err(_) => self.host_file(&path, &source)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a folder of ours, as text: nothing in it can be started.
+    pub(crate) fn overlay(&mut self, folder: &Path) -> Result<()> {
+        for source in files_below(folder)? {
+            let path = source.strip_prefix(folder)?.to_string_lossy().into_owned();
+            self.file(&path, fs::read(&source)?, false);
+        }
+        Ok(())
+    }
+
+    /// Whether there is something at a path.
+    pub(crate) fn has(&self, path: &str) -> bool {
+        self.entries.contains_key(path)
+    }
+
+    /// Paths of everything.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+
+    /// A key of all entries.
+    pub(crate) fn key(&self, name: &str) -> String {
+        let mut key = Key::new(name);
+        for (path, entry) in &self.entries {
+            key = key.text(path);
+            key = match entry {
+                Entry::Folder => key.text("folder"),
+                Entry::Link(to) => key.text("link").text(to),
+                Entry::File { content, executable } => {
+                    key.text("file").text(&executable.to_string()).text(&crate::hash::sha256_hex(content))
+                }
+            };
+        }
+        key.finish()
+    }
+
+    /// Every library that something in it needs is in it too.
+    pub(crate) fn check_libraries(&self) -> Result<()> {
+        let names: std::collections::BTreeSet<&str> =
+            self.paths().filter_map(|path| path.rsplit('/').next()).collect();
+        for (path, entry) in &self.entries {
+            let Entry::File { content, .. } = entry else { continue };
+            if !content.starts_with(b"\x7fELF") || path.ends_with(".ko") {
+                continue;
+            }
+            for library in elf::needed(content).with_context(|| path.clone())? {
+                ensure!(
+                    names.contains(library.as_str()),
+                    "{path} needs {library}, which the image lacks\nhelp: add its package to platform/image/root.toml"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes it below a folder, where only the content and what can be started matter.
+    pub(crate) fn write(&self, root: &Path) -> Result<()> {
+        for (path, entry) in &self.entries {
+            let to = below(root, path)?;
+            fs::create_dir_all(to.parent().unwrap_or(root))?;
+            match entry {
+                Entry::Folder => fs::create_dir_all(&to)?,
+                Entry::Link(target) => std::os::unix::fs::symlink(target, &to)?,
+                Entry::File { content, executable } => {
+                    fs::write(&to, content)?;
+                    fs::set_permissions(
+                        &to,
+                        fs::Permissions::from_mode(if *executable { 0o755 } else { 0o644 }),
+                    )?;
+                }
+            }
+        }
+        open_folders(root)
+    }
+
+    /// The same as a RAM disk.
+    pub(crate) fn archive(&self) -> Archive {
+        let mut archive = Archive::default();
+        for (path, entry) in &self.entries {
+            match entry {
+                Entry::Folder => archive.folder(path),
+                Entry::Link(to) => archive.symlink(path, to),
+                Entry::File { content, executable } => {
+                    archive.file(path, if *executable { 0o755 } else { 0o644 }, content.clone());
+                }
+            }
+        }
+        archive
+    }
+}
+
+fn below(root: &Path, path: &str) -> Result<PathBuf> {
+    let plain = path.split('/').all(|part| !part.is_empty() && part != "." && part != "..");
+    ensure!(plain, "{path} is no path below a root");
+    Ok(root.join(path))
+}
+
+/// Folders are open for reading, whatever the host's umask is.
+fn open_folders(folder: &Path) -> Result<()> {
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            open_folders(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_does_not_depend_on_the_order_and_has_no_more_rights() {
+        let mut tree = Tree::default();
+        tree.file("usr/bin/tool", b"x".to_vec(), true);
+        tree.folder("proc");
+        tree.link("bin", "usr/bin");
+        let folder = tempfile::tempdir().unwrap();
+        tree.write(folder.path()).unwrap();
+        let mode = |name: &str| fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o7777;
+        assert_eq!((mode("usr/bin/tool"), mode("usr"), mode("bin/tool")), (0o755, 0o755, 0o755));
+        assert!(tree.has("proc") && !tree.has("usr"));
+        let mut other = Tree::default();
+        other.file("usr/bin/tool", b"x".to_vec(), false);
+        assert_ne!(tree.key("k"), other.key("k"));
+        other.file("../x", Vec::new(), false);
+        assert!(other.write(folder.path()).unwrap_err().to_string().contains("no path below a root"));
+    }
+}

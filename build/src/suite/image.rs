@@ -1,0 +1,440 @@
+//! The OS image on the emulated device: what `tb image` makes boots from power-on to an enclave's answer, is closed as it should be, and
+//! nobody takes it once an octet of it is another one.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use trustbox_boot_image::boot_state::{BootState, RECORD, STRIDE};
+
+use crate::boot::certificates::Counters;
+use crate::boot::emulated::end_of;
+use crate::builder::Builder;
+use crate::image::emulate::{self, Machine, Options};
+use crate::image::evidence;
+use crate::image::factory::Factory;
+use crate::image::parts::Edition;
+use crate::image::verify::{Medium, verify_with};
+use crate::image::{ImageRequest, Made};
+use crate::suite::firmware::rebuilt;
+use crate::suite::{Case, Outcome};
+use crate::tool::{Tool, find_program};
+use crate::ui;
+use crate::verify::{self, Expected};
+
+const GROUP: &str = "image";
+/// How long a boot may take without KVM and beside other work.
+const LIMIT: Duration = Duration::from_secs(240);
+/// The octets that a compressed root without a container runtime may have.
+const MOST: u64 = 60 << 20;
+/// Steps of the firmware, which are not made again elsewhere.
+const FIRMWARE: [&str; 11] = [
+    "optee-os-source",
+    "arm-trusted-firmware-source",
+    "mbedtls-source",
+    "u-boot-source",
+    "ta-dev-kit",
+    "optee-os",
+    "verifying-tfa",
+    "verifying-u-boot",
+    "verifying-firmware",
+    "cert-create",
+    "machine-tree",
+];
+/// More than 5.0 of 10 is not closed.
+const EXPOSURE: &str = "--threshold=50";
+/// Where ext4 has its name.
+const EXT4_NAME: usize = 1024 + 0x78;
+/// What the kernel and U-Boot say.
+const REFUSED: &str = "trustbox: slot boot-a refused";
+const OTHER_SLOT: &str = "trustbox: slot boot-b\r";
+const CORRUPT: &str = "device-mapper: verity: ";
+
+/// Runs the group.
+pub(crate) fn run(builder: &Builder) -> Result<Vec<Case>> {
+    let bench = Bench::new(builder)?;
+    let mut cases = Vec::new();
+    let mut add = |name: &str, result: Result<Outcome>| {
+        let outcome = result.unwrap_or_else(|error| Outcome::Failed(format!("{error:#}")));
+        let case = Case::new(GROUP, name, outcome);
+        ui::line(&crate::suite::tap::line(cases.len() + 1, &case));
+        cases.push(case);
+    };
+    let mut case = |name: &str, result: Result<()>| add(name, result.map(|()| Outcome::Passed));
+    case("an image verifies, and its root is small", bench.good());
+    case("two builds of an image are the same, whatever the host is like", bench.reproducible());
+    case("production lacks what the one package for development brings", bench.production());
+    case("what is written beside an image is of this image, and each service is closed", bench.evidence());
+    case("a changed octet is found, wherever it is", bench.changed());
+    case("another key did not sign it", bench.other_key());
+    case("veritysetup refuses a root with a changed octet", bench.veritysetup());
+    case("a medium that is too small is refused", bench.small());
+    case(
+        "power-on to the enclave's answer: after power cuts in the first boot, after a restart, and closed",
+        bench.boots(),
+    );
+    case("U-Boot takes the other slot where an octet of the FIT is changed", bench.changed_fit());
+    case("the kernel restarts where an octet of the root is changed", bench.changed_root());
+    add("a disk without room ends writing, with the place", bench.full());
+    Ok(cases)
+}
+
+struct Bench<'a> {
+    builder: &'a Builder,
+    made: Made,
+    image: PathBuf,
+    folder: PathBuf,
+    tools: PathBuf,
+}
+
+impl<'a> Bench<'a> {
+    fn new(builder: &'a Builder) -> Result<Self> {
+        let folder = builder.work("suite-image")?;
+        let made = builder.image(&request(false))?;
+        let image = folder.join("a.img");
+        made.write(&image)?;
+        let (tools, _) = builder.emulated_u_boot(&builder.boot_keys()?)?;
+        Ok(Self { builder, made, image, folder, tools })
+    }
+
+    /// The reasons against an image.
+    fn reason(&self, image: &Path, key: Option<&Path>) -> Result<Option<String>> {
+        let expected = Expected { image_key: key.map(Path::to_path_buf), ..Expected::default() };
+        Ok(verify_with(image, &expected, &self.tools)?.reason())
+    }
+
+    fn good(&self) -> Result<()> {
+        let verdict = verify_with(&self.image, &Expected::default(), &self.tools)?;
+        ensure!(verdict.reason().is_none(), "{}", verdict.reason().unwrap_or_default());
+        let open = verdict.checks.iter().find(|check| check.result != verify::Outcome::Holds);
+        ensure!(
+            open.is_none(),
+            "not checked: {}",
+            open.map(|check| check.what.to_string()).unwrap_or_default()
+        );
+        let octets = self.made.root_octets();
+        ensure!(octets <= MOST, "the root has {octets} octets, {MOST} are allowed");
+        Ok(())
+    }
+
+    /// Programs, root, RAM disk and everything signed are made again elsewhere, as by another host; the firmware is what it is here,
+    /// which has a check of its own. A difference is shown by diffoscope if it is there.
+    fn reproducible(&self) -> Result<()> {
+        let root = rebuilt::elsewhere(self.builder)?;
+        for name in FIRMWARE {
+            rebuilt::link(&self.builder.repo.cache().join(name), &root.join("target/tb").join(name))?;
+        }
+        let (again, log) = (root.join("again.img"), self.builder.log("image-elsewhere"));
+        let _ = fs::remove_file(&log);
+        rebuilt::hostile(self.builder, &root)?.args(["image", "--out"]).arg(&again).run(&log)?;
+        let (a, b) = (fs::read(&self.image)?, fs::read(&again)?);
+        if a == b {
+            return Ok(fs::remove_dir_all(&root)?);
+        }
+        let at = a.iter().zip(&b).position(|(a, b)| a != b).unwrap_or_default();
+        let summary = find_program("diffoscope").and_then(|program| {
+            let tool =
+                Tool::new(program).args(["--max-text-report-size", "2000"]).arg(&self.image).arg(&again);
+            tool.command().output().ok().map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+        });
+        anyhow::bail!(
+            "they differ from octet 0x{at:x}\n{}",
+            summary.unwrap_or_else(|| "diffoscope is not here".to_owned())
+        )
+    }
+
+    fn production(&self) -> Result<()> {
+        let [production, dev] = [false, true].map(|dev| self.builder.root_tree(Edition { dev }, 0));
+        let (production, dev) = (production?, dev?);
+        let more: Vec<_> = dev.paths().filter(|path| !production.has(path)).collect();
+        let wanted = [
+            "etc/systemd/system/multi-user.target.wants/trustbox-shell.service",
+            "usr/bin/busybox",
+            "usr/bin/sh",
+            "usr/lib/systemd/system/trustbox-shell.service",
+        ];
+        ensure!(more == wanted, "-dev has besides: {more:?}");
+        let lacking = production.paths().find(|path| !dev.has(path));
+        ensure!(lacking.is_none(), "-dev lacks {lacking:?}");
+        Ok(())
+    }
+
+    /// The bills name every package and crate; systemd's own measure of each service of ours is low.
+    fn evidence(&self) -> Result<()> {
+        let folder = self.folder.join("evidence");
+        evidence::write(self.builder, &self.made.manifest, &folder)?;
+        let read =
+            |name: &str| -> Result<Value> { Ok(serde_json::from_slice(&fs::read(folder.join(name))?)?) };
+        let (cyclonedx, spdx) = (read("sbom.cdx.json")?, read("sbom.spdx.json")?);
+        let components = cyclonedx["components"].as_array().context("no components")?;
+        for wanted in ["systemd", "libc6", "optee-os", "u-boot", "rustix", "postcard"] {
+            ensure!(components.iter().any(|part| part["name"] == wanted), "the bill does not name {wanted}");
+        }
+        ensure!(
+            spdx["packages"].as_array().map(Vec::len) == Some(components.len() + 1),
+            "the two bills differ"
+        );
+        ensure!(
+            read("manifest.json")? == serde_json::to_value(&self.made.manifest)?,
+            "another image's manifest"
+        );
+        let units = self.builder.image_folder().join("files");
+        let names = fs::read_dir(units.join("usr/lib/systemd/system"))?
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+        for name in names.collect::<Result<Vec<_>>>()?.iter().filter(|name| name.ends_with(".service")) {
+            let tool = Tool::new("systemd-analyze")
+                .args(["security", "--no-pager", "--offline=yes", EXPOSURE])
+                .arg(name);
+            let mut root = std::ffi::OsString::from("--root=");
+            root.push(&units);
+            let output = tool
+                .arg(root)
+                .command()
+                .output()
+                .context("cannot start systemd-analyze\nhelp: install Debian package systemd")?;
+            let said =
+                String::from_utf8_lossy(&output.stdout).lines().next_back().unwrap_or_default().to_owned();
+            ensure!(output.status.success(), "{said}");
+        }
+        Ok(())
+    }
+
+    fn changed(&self) -> Result<()> {
+        let manifest = Medium::open(&self.image)?.manifest()?.manifest;
+        let mut places: Vec<(String, u64)> = manifest
+            .regions
+            .iter()
+            .map(|region| (format!("region {}", region.name), region.start + region.size / 2))
+            .collect();
+        for (name, at) in
+            [("nothing in", 0x51_1000), ("partition tee", self.made.plan.partition("tee")?.start + 4096)]
+        {
+            places.push((name.to_owned(), at));
+        }
+        for (what, at) in places {
+            let copy = self.copy("changed.img", &[at])?;
+            let verdict = verify_with(&copy, &Expected::default(), &self.tools)?;
+            let found = verdict.checks.iter().any(|check| check.result != verify::Outcome::Holds);
+            ensure!(found, "a changed octet at 0x{at:x}, in {what}, is not found");
+            // Tables and manifest are found damaged before regions are looked at.
+            let early = what.contains("gpt") || what.contains("mbr");
+            let named = verdict
+                .checks
+                .iter()
+                .any(|check| check.what.starts_with(&what) && check.result != verify::Outcome::Holds);
+            ensure!(early || named, "a changed octet at 0x{at:x} is not found in {what}");
+        }
+        Ok(())
+    }
+
+    fn other_key(&self) -> Result<()> {
+        let other = self.folder.join("other.pub.pem");
+        let private = self.folder.join("other.key");
+        crate::boot::keys::ensure_pair(&private, &other, "3072", &self.builder.log("suite-image"))?;
+        let reason = self.reason(&self.image, Some(&other))?.context("another key's image verifies")?;
+        ensure!(reason.contains("its signature is not of this key"), "{reason}");
+        Ok(())
+    }
+
+    fn veritysetup(&self) -> Result<()> {
+        let program = find_program("veritysetup")
+            .context("no veritysetup\nhelp: install Debian package cryptsetup-bin")?;
+        let (root, hash, data) = self.made.root();
+        let copy = self.folder.join("root.img");
+        let verify = |content: &[u8]| -> Result<bool> {
+            fs::write(&copy, content)?;
+            let tool = Tool::new(&program)
+                .arg("verify")
+                .arg(&copy)
+                .arg(&copy)
+                .arg(&hash)
+                .arg(format!("--hash-offset={data}"));
+            Ok(tool.command().output()?.status.success())
+        };
+        let mut content = fs::read(root)?;
+        ensure!(verify(&content)?, "veritysetup refuses a good root");
+        for at in [0, content.len() / 2, content.len() - 4096] {
+            content[at] ^= 1;
+            ensure!(!verify(&content)?, "veritysetup takes a root with a changed octet at {at}");
+            content[at] ^= 1;
+        }
+        Ok(())
+    }
+
+    fn small(&self) -> Result<()> {
+        let small = self.folder.join("small");
+        File::create(&small)?.set_len(self.made.plan.size - 512)?;
+        let program = std::env::current_exe()?;
+        let tool = Tool::new(program).arg("flash").arg(&self.image).arg(&small).arg("--yes");
+        let output = tool.command().output()?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(!output.status.success() && said.contains("it takes a larger medium"), "{said}");
+        Ok(())
+    }
+
+    /// A file system of 8 MiB, which nobody but the program that writes there sees.
+    fn full(&self) -> Result<Outcome> {
+        let folder = self.folder.join("full");
+        fs::create_dir_all(&folder)?;
+        let mount = "mount -t tmpfs -o size=8m none \"$1\" && shift && exec \"$@\"";
+        let inside = || {
+            let words = ["--user", "--map-root-user", "--mount", "sh", "-c", mount, "sh"];
+            Tool::new("unshare").args(words).arg(&folder)
+        };
+        if !inside().arg("true").command().output()?.status.success() {
+            return Ok(Outcome::Skipped("this host allows no file system of one's own".to_owned()));
+        }
+        let tool =
+            inside().arg(std::env::current_exe()?).arg("flash").arg(&self.image).arg(folder.join("medium"));
+        let output = tool.command().output()?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(
+            !output.status.success()
+                && said.contains("cannot write octets 0x")
+                && said.contains("No space left"),
+            "{said}"
+        );
+        Ok(Outcome::Passed)
+    }
+
+    /// The power goes while the first file system is made, and while the second one is. Then the device goes on as a new one would, and
+    /// again after a restart.
+    fn boots(&self) -> Result<()> {
+        let state = self.file("device.img");
+        let options = self.options(&self.image, Some(state.clone()));
+        for name in ["tee", "data"] {
+            self.cut(&options, &state, name)
+                .with_context(|| format!("the power is cut while {name} is made"))?;
+        }
+        let factory = Factory::prepare(self.builder)?;
+        let mut device = Value::Null;
+        for (number, factory) in [(1, Some(&factory)), (2, None)] {
+            let boot = emulate::boot(self.builder, factory, &options)?;
+            let report = boot.report.with_context(|| end_of(&boot.log))?;
+            let answer = report["enclave"]
+                .as_str()
+                .with_context(|| format!("no answer of the enclave: {}", report["failed"]))?;
+            ensure!(
+                answer.starts_with(&format!("total={number} readings={number} ")),
+                "the meter says {answer}"
+            );
+            ensure!(report["root"] == self.made.root().1.as_str() && report["slot"] == "a", "{report}");
+            let mounted =
+                report["storage"].as_array().is_some_and(|all| all.iter().all(|one| one["mounted"] == true));
+            ensure!(mounted, "{}", report["storage"]);
+            closed(&report["hardening"]).with_context(|| report.to_string())?;
+            ensure!(
+                report["failed"].as_object().is_some_and(serde_json::Map::is_empty),
+                "failed: {}",
+                report["failed"]
+            );
+            ensure!(number == 1 || report["tee"]["device_id"] == device, "another device after a restart");
+            device = report["tee"]["device_id"].clone();
+        }
+        self.tries(&state)?;
+        let used = verify_with(&state, &Expected::default(), &self.tools)?;
+        ensure!(used.reason().is_none(), "a device that was used: {}", used.reason().unwrap_or_default());
+        Ok(())
+    }
+
+    /// Cuts the power as soon as something of a file system is on the medium, which is before it has its name.
+    fn cut(&self, options: &Options, state: &Path, name: &str) -> Result<()> {
+        let start = self.made.plan.partition(name)?.start;
+        let mut machine = Machine::start(self.builder, options)?;
+        let file = File::open(state)?;
+        let head = || -> Result<Vec<u8>> {
+            let mut head = vec![0; 64 << 10];
+            file.read_exact_at(&mut head, start)?;
+            Ok(head)
+        };
+        let begun =
+            machine.wait_until(LIMIT, || head().is_ok_and(|head| head.iter().any(|octet| *octet != 0)));
+        machine.stop();
+        ensure!(begun, "it was not made in time:\n{}", end_of(&machine.log()));
+        let label = head()?.get(EXT4_NAME..EXT4_NAME + name.len()).map(<[u8]>::to_vec);
+        ensure!(label.as_deref() != Some(name.as_bytes()), "it was finished before the power was cut");
+        Ok(())
+    }
+
+    /// A boot that went well gave its slot its tries back.
+    fn tries(&self, state: &Path) -> Result<()> {
+        let at = self.builder.board.verified()?.state.context("no verified.state")?;
+        let medium = Medium::open(state)?;
+        let records = [medium.read(at, RECORD as u64)?, medium.read(at + STRIDE, RECORD as u64)?];
+        let newest = BootState::newer([&records[0], &records[1]]).context("no boot state")?.0;
+        ensure!(newest.tries == [3, 3], "tries are {:?}", newest.tries);
+        Ok(())
+    }
+
+    fn changed_fit(&self) -> Result<()> {
+        let part = self.made.plan.partition("boot-a")?;
+        let image = self.copy("fit.img", &[part.start + (8 << 20)])?;
+        let mut machine = Machine::start(self.builder, &self.options(&image, None))?;
+        ensure!(machine.wait_for(OTHER_SLOT, LIMIT), "{}", end_of(&machine.log()));
+        let log = machine.log();
+        ensure!(log.contains(REFUSED), "{}", end_of(&log));
+        Ok(())
+    }
+
+    /// The superblock of the root is what the first process reads first.
+    fn changed_root(&self) -> Result<()> {
+        let part = self.made.plan.partition("root-a")?;
+        let image = self.copy("root-changed.img", &[part.start])?;
+        let mut machine = Machine::start(self.builder, &self.options(&image, None))?;
+        ensure!(machine.wait_for(CORRUPT, LIMIT), "{}", end_of(&machine.log()));
+        ensure!(machine.ends(LIMIT), "the device goes on:\n{}", end_of(&machine.log()));
+        Ok(())
+    }
+
+    fn options(&self, image: &Path, state: Option<PathBuf>) -> Options {
+        Options { image: image.to_path_buf(), state, limit: LIMIT, factory: false, console: false }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        let file = self.folder.join(name);
+        let _ = fs::remove_file(&file);
+        file
+    }
+
+    /// A copy of the image with some octets changed.
+    fn copy(&self, name: &str, places: &[u64]) -> Result<PathBuf> {
+        let copy = self.file(name);
+        Tool::new("cp").arg("--sparse=always").arg(&self.image).arg(&copy).output()?;
+        let file = OpenOptions::new().read(true).write(true).open(&copy)?;
+        for at in places {
+            let mut octet = [0];
+            file.read_exact_at(&mut octet, *at)?;
+            file.write_all_at(&[octet[0] ^ 1], *at)?;
+        }
+        Ok(copy)
+    }
+}
+
+fn request(dev: bool) -> ImageRequest {
+    ImageRequest { edition: Edition { dev }, medium: "sd".to_owned(), counters: Counters::default() }
+}
+
+/// What a report must say of how a device is closed.
+fn closed(found: &Value) -> Result<()> {
+    for name in ["ports", "setuid", "shells", "logins", "writable_and_executable"] {
+        ensure!(found[name].as_array().is_some_and(Vec::is_empty), "{name}: {}", found[name]);
+    }
+    let wanted = serde_json::json!({"modules_closed": true, "modules_signed": true, "lockdown": "integrity", "firewall": "drop"});
+    for (name, wanted) in wanted.as_object().into_iter().flatten() {
+        ensure!(found[name] == *wanted, "{name} is {}", found[name]);
+    }
+    let sysctl = &found["sysctl"];
+    ensure!(
+        sysctl["different"].as_array().is_some_and(Vec::is_empty) && sysctl["lines"].as_u64() > Some(20),
+        "sysctl: {sysctl}"
+    );
+    ensure!(
+        found["tee_devices"] == serde_json::json!(["tee0 0660 100", "teepriv0 0660 101"]),
+        "{}",
+        found["tee_devices"]
+    );
+    Ok(())
+}

@@ -1,0 +1,47 @@
+//! `trustbox-system`: the steps of an image between the kernel and its enclaves, each a command that one unit runs.
+//!
+//! The image has no shell, so what scripts do elsewhere is here. As first process of the RAM disk it opens the verified root;
+//! the other commands run in that root, each once in a boot.
+#![forbid(unsafe_code)]
+
+mod block;
+mod early;
+mod enclave;
+mod factory;
+mod good;
+mod modules;
+mod report;
+mod storage;
+
+use std::process::ExitCode;
+
+/// Exit status of a wrong command line.
+const WRONG_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    if std::process::id() == 1 {
+        early::run();
+    }
+    let word = std::env::args().nth(1).unwrap_or_default();
+    let result = match word.as_str() {
+        "modules" => modules::load_all_and_close(),
+        "storage" => storage::prepare(),
+        "factory" => factory::run(),
+        "enclave" => enclave::run(),
+        "report" => report::run(),
+        "good" => good::mark(),
+        _ => {
+            eprintln!(
+                "error: unknown command {word:?}\nhelp: modules, storage, factory, enclave, report, good"
+            );
+            return ExitCode::from(WRONG_USAGE);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {word}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
