@@ -68,7 +68,7 @@ fn pack(settings: &Settings, image: &[u8]) -> Result<Vec<u8>> {
     // Before any key is asked for: a token counts.
     Image::read(image).map_err(|error| anyhow!("{}: {error}", shown(settings)))?;
     let (publisher, owner_root) = source::publisher(settings)?;
-    let cipher = source::class_key(settings, &class_key)?;
+    let cipher = source::wrapping_key(settings, &class_key)?;
     let edition = Edition {
         name,
         vendor: settings.vendor.clone().unwrap_or_default(),

@@ -28,7 +28,7 @@ use trustbox_keys::ceremony::certificates;
 use trustbox_keys::issue::{self, Asking};
 use trustbox_keys::service::registry::check_certificate;
 use trustbox_keys::service::store::{DeviceRow, Store};
-use trustbox_keys::service::tls;
+use trustbox_keys::tls;
 use trustbox_package::ClassKey;
 use trustbox_package::sign::public_key;
 use trustbox_verifier::Token;

@@ -12,14 +12,15 @@
 //! - [`protocol`], [`policy`], [`audit`]: what the key-release service and its clients say to each other, who gets which
 //!   key, and the log that shows it. `README.md` beside this crate is the guide.
 //!
-//! With the feature `service`: `ceremony`, which makes an owner's keys, `service`, which releases them, and `client`.
+//! With the feature `client`: `client`, which asks the service. With the feature `service`: that, `ceremony`, which makes an
+//! owner's keys, and `service`, which releases them.
 #![forbid(unsafe_code)]
 
 pub mod audit;
 #[cfg(feature = "service")]
 pub mod ceremony;
 pub mod class_keys;
-#[cfg(feature = "service")]
+#[cfg(feature = "client")]
 pub mod client;
 pub mod dev;
 pub mod files;
@@ -30,6 +31,8 @@ pub mod roles;
 #[cfg(feature = "service")]
 pub mod service;
 pub mod show;
+#[cfg(feature = "client")]
+pub mod tls;
 
 pub use class_keys::ClassKeys;
 pub use dev::DevKeys;

@@ -4,11 +4,15 @@
 //! Device key and attestation key travel as standard base64 of their DER SubjectPublicKeyInfo, ids and nonces as hexadecimal
 //! digits, times as seconds since 1970.
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 use trustbox_api::key::{KeyRef, PublicKey};
+use trustbox_api::manifest::{NONCE_SIZE, WrappedKey};
 use trustbox_api::{Bytes, DeviceId};
 use trustbox_package::Request;
 use trustbox_package::request::parse_hex;
+use zeroize::Zeroizing;
 
 use crate::policy::Policy;
 
@@ -120,6 +124,47 @@ pub struct Rotation {
     pub overlap: u64,
 }
 
+/// Asks to wrap a content key for a package.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContentKeyRequest {
+    /// Header and terms of the package's trusted manifest, as encoded, in base64: the additional data.
+    pub manifest: String,
+    /// The content key, 32 bytes in base64.
+    pub content_key: Zeroizing<String>,
+}
+
+/// A content key under a class key.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ContentKeyAnswer {
+    /// Name of the class key.
+    pub key: String,
+    /// Its version.
+    pub version: u32,
+    /// Nonce, ciphertext and tag of AES-256-GCM in base64.
+    pub wrapped: String,
+}
+
+impl ContentKeyAnswer {
+    /// An answer with a wrapped key.
+    pub fn new(key: &KeyRef, wrapped: &WrappedKey) -> Self {
+        let bytes = [wrapped.nonce.as_ref(), wrapped.ciphertext.as_ref(), wrapped.tag.as_ref()].concat();
+        Self { key: key.name.to_string(), version: key.version, wrapped: BASE64_STANDARD.encode(bytes) }
+    }
+
+    /// The wrapped key in it.
+    pub fn wrapped_key(&self) -> Option<WrappedKey> {
+        let bytes = BASE64_STANDARD.decode(&self.wrapped).ok()?;
+        let (nonce, rest) = bytes.split_at_checked(NONCE_SIZE)?;
+        let (ciphertext, tag) = rest.split_at_checked(32)?;
+        Some(WrappedKey {
+            nonce: Bytes::from_slice(nonce)?,
+            ciphertext: Bytes::from_slice(ciphertext)?,
+            tag: Bytes::from_slice(tag)?,
+        })
+    }
+}
+
 /// A statement of a revoker.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -221,6 +266,17 @@ mod tests {
         assert!(parse_key_name("demo-class_2.a").is_some());
         for bad in ["", "..", "-x", "a/b", "a b", "a@2", "ä", &"n".repeat(41)] {
             assert!(parse_key_name(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_wrapped_key_is_told_as_it_is() {
+        let wrapped = WrappedKey { nonce: Bytes([1; 12]), ciphertext: Bytes([2; 32]), tag: Bytes([3; 16]) };
+        let answer = ContentKeyAnswer::new(&KeyRef::new("meter", 2).unwrap(), &wrapped);
+        assert_eq!((answer.key.as_str(), answer.version), ("meter", 2));
+        assert_eq!(answer.wrapped_key(), Some(wrapped));
+        for bad in ["", "AAAA", "!", &BASE64_STANDARD.encode([0; 61]), &BASE64_STANDARD.encode([0; 59])] {
+            assert_eq!(ContentKeyAnswer { wrapped: (*bad).to_owned(), ..answer.clone() }.wrapped_key(), None);
         }
     }
 

@@ -18,6 +18,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use postgres::{Cluster, Instance, keys_program};
 use rsa::Pkcs1v15Encrypt;
 use serde_json::{Value, json};
+use support::package::{image, opened, pack};
 use support::{Device, Live, World, challenge, connect, plain, ready, release};
 use token::{FOLDER, MODULE, again_with};
 use trustbox_keys::service::store::Store;
@@ -286,6 +287,9 @@ async fn a_token_that_cannot_wrap_says_so() {
     // The key that never leaves is wrapped inside, where the token can.
     admin.ok("PUT", "/v1/keys/meter", &json!({"policy": {"compatibility": true}})).await;
     assert_eq!(as_a_device_of_old(&live, &device).await.len(), 32);
+    // So are content keys, under it.
+    let packed = pack(&live, &world, "build-agent-builder").await.unwrap();
+    assert_eq!(opened(&packed, &as_a_device_of_old(&live, &device).await), image());
     // Destroyed in the token, by two.
     admin.ok("POST", "/v1/keys/meter/versions/1/disable", &Value::Null).await;
     let destroy = "/v1/keys/meter/versions/1/destroy";

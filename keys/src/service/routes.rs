@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 use super::identity::{Client, Role};
 use super::problem::{Answer, Reason, Refusal};
 use super::store::change::Event;
-use super::{Service, keys, registry, release, revocation};
+use super::{Service, content_keys, keys, registry, release, revocation};
 use crate::protocol::MAX_BODY;
 
 use Role::{Admin, Auditor, BuildAgent, Device, Factory};
@@ -75,6 +75,8 @@ routes! {
     PUT "/v1/keys/{name}" ADMIN, "set-key" Some("KeyChange"), keys::set, "Makes a class key, or gives it another policy";
     POST "/v1/keys/{name}/versions" ADMIN, "rotate-key" Some("Rotation"), keys::rotate,
         "Makes a new version; older ones are released for the overlap";
+    POST "/v1/keys/{name}/content-keys" &[Admin, BuildAgent], "wrap-content-key" Some("ContentKeyRequest"), content_keys::wrap,
+        "Wraps the content key of a package under a class key, which stays here";
     POST "/v1/keys/{name}/versions/{version}/disable" ADMIN, "disable-version" None, keys::disable, "Releases a version no more";
     POST "/v1/keys/{name}/versions/{version}/enable" ADMIN, "enable-version" None, keys::enable, "Releases a disabled version again";
     POST "/v1/keys/{name}/versions/{version}/destroy" ADMIN, "destroy-version" None, keys::destroy,
@@ -245,6 +247,9 @@ fn schemas() -> Value {
             "state": {"enum": ["enrolled", "suspended", "revoked", "decommissioned"]}, "reason": text()})),
         "KeyChange": object(&["policy"], json!({"policy": {"type": "object"}})),
         "Rotation": object(&[], json!({"overlap": number()})),
+        "ContentKeyRequest": object(&["manifest", "content_key"], json!({
+            "manifest": {"type": "string", "contentEncoding": "base64"},
+            "content_key": {"type": "string", "contentEncoding": "base64"}})),
         "RevocationStatement": object(&["statement"], json!({"statement": {"type": "string", "contentEncoding": "base64"}})),
         "Problem": json!({"type": "object", "properties": {
             "type": text(), "number": number(), "title": text(), "status": number(), "detail": text(), "rule": text(), "help": text()}}),
@@ -273,8 +278,10 @@ mod tests {
 
     #[test]
     fn only_admins_change_keys() {
-        for route in ROUTES.iter().filter(|route| route.method != "GET" && route.path.starts_with("/v1/keys"))
-        {
+        let changes = |route: &&Route| {
+            route.method != "GET" && route.path.starts_with("/v1/keys") && !route.path.ends_with("/content-keys")
+        };
+        for route in ROUTES.iter().filter(changes) {
             assert_eq!(route.roles, [Role::Admin], "{}", route.path);
         }
     }

@@ -1,5 +1,6 @@
 //! The key service over real TLS, with SQLite: what it releases, what it refuses, and what it writes down.
 
+mod content_keys;
 mod endpoints;
 mod operation;
 mod refusals;

@@ -43,7 +43,7 @@ async fn roles_may_what_the_table_says_and_nothing_else() {
     release(&mut itself, &device, "meter", 1).await;
     // A certificate that is revoked, and one of another CA.
     let pem =
-        trustbox_keys::service::tls::certificates(&world.path("tls/factory-line-1/client.pem")).unwrap();
+        trustbox_keys::tls::certificates(&world.path("tls/factory-line-1/client.pem")).unwrap();
     let fingerprint = crate::support::sha256(&pem[0]).to_string();
     admin.ok("POST", &format!("/v1/clients/{fingerprint}/revoke"), &Value::Null).await;
     let mut factory = live.client("factory-line-1").await;
@@ -51,11 +51,7 @@ async fn roles_may_what_the_table_says_and_nothing_else() {
     let foreign = World::new();
     let folder = foreign.path("tls/admin-alice");
     std::fs::copy(world.path("tls/ca.pem"), folder.join("ca.pem")).unwrap();
-    let tls = trustbox_keys::client::identity(
-        &folder.join("ca.pem"),
-        &folder.join("client.pem"),
-        &folder.join("client.key.pem"),
-    );
+    let tls = trustbox_keys::client::identity(&folder);
     let answered = match trustbox_keys::client::Connection::open(&live.url, tls.unwrap()).await {
         Ok(mut connection) => connection.send("GET", Some("/v1/keys"), Vec::new(), &[]).await.is_ok(),
         Err(_) => false,
@@ -131,11 +127,7 @@ async fn bad_input_gets_its_status_and_leaves_no_mark() {
 /// Half a body, and then nothing.
 async fn slow_client(live: &Live, world: &World) {
     let folder = world.path("tls/factory-line-1");
-    let tls = trustbox_keys::client::identity(
-        &folder.join("ca.pem"),
-        &folder.join("client.pem"),
-        &folder.join("client.key.pem"),
-    );
+    let tls = trustbox_keys::client::identity(&folder);
     let stream = tokio::net::TcpStream::connect(live.running.addresses.main).await.unwrap();
     let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
     let mut stream = tokio_rustls::TlsConnector::from(tls.unwrap()).connect(name, stream).await.unwrap();

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "every test program uses a part of it")]
 
 pub mod load;
+pub mod package;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -129,9 +130,7 @@ impl Live {
 pub struct Client(pub Connection);
 
 pub async fn connect(url: &str, folder: &Path) -> Client {
-    let tls =
-        identity(&folder.join("ca.pem"), &folder.join("client.pem"), &folder.join("client.key.pem")).unwrap();
-    Client(Connection::open(url, tls).await.unwrap())
+    Client(Connection::open(url, identity(folder).unwrap()).await.unwrap())
 }
 
 impl Client {
