@@ -18,7 +18,8 @@ use crate::verify::Verify;
 #[derive(Parser)]
 #[command(name = "trustbox-keys", version, arg_required_else_help = true)]
 pub(crate) struct Cli {
-    /// File with the passphrase of encrypted keys; for the owner root twice, in the order of the ceremony
+    /// File with the passphrase of encrypted keys, which is asked for where none is named; for the owner root twice, in the order
+    /// of the ceremony
     #[arg(long = "passphrase-file", value_name = "FILE", global = true)]
     pub(crate) passphrase_files: Vec<PathBuf>,
     #[command(subcommand)]

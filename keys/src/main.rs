@@ -65,7 +65,12 @@ impl Keys {
     }
 
     fn load(&self, path: &Path) -> Result<SigningKey> {
-        protect::read_signing_key(path, &self.0)
+        protect::read_signing_key(path, &self.for_file(path)?)
+    }
+
+    /// Those that were given in files, or what somebody types.
+    fn for_file(&self, path: &Path) -> Result<Vec<protect::Passphrase>> {
+        if self.0.is_empty() { protect::ask_for_file(path) } else { Ok(self.0.clone()) }
     }
 }
 
@@ -210,7 +215,7 @@ fn release(args: &Release, keys: &Keys) -> Result<()> {
     };
     let releaser = keys.load(&args.releaser)?;
     let root = files::load_public(&args.root)?.id();
-    let class_keys = ceremony::read_class_keys(&args.class_keys, &keys.0)?;
+    let class_keys = ceremony::read_class_keys(&args.class_keys, &keys.for_file(&args.class_keys)?)?;
     let key = (&args.key, class_keys.require(&args.key)?);
     let bundle = issue::release(&releaser, root, &Asking::from(&request), device_key, key)?;
     files::write(&args.answer.out, &bundle)

@@ -8,8 +8,9 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 use trustbox_api::key::{KeyRef, PublicKey};
-use trustbox_api::manifest::{NONCE_SIZE, WrappedKey};
-use trustbox_api::{Bytes, DeviceId};
+use trustbox_api::manifest::{NONCE_SIZE, Terms, WrappedKey};
+use trustbox_api::statement::{FORMAT, Header, Kind};
+use trustbox_api::{Bytes, DeviceId, Secret, wire};
 use trustbox_package::Request;
 use trustbox_package::request::parse_hex;
 use zeroize::Zeroizing;
@@ -132,6 +133,24 @@ pub struct ContentKeyRequest {
     pub manifest: String,
     /// The content key, 32 bytes in base64.
     pub content_key: Zeroizing<String>,
+}
+
+impl ContentKeyRequest {
+    /// What the manifest says, and its bytes; `None` where they are not header and terms of a package and nothing more.
+    pub fn manifest(&self) -> Option<(Header, Terms, Vec<u8>)> {
+        let bytes = BASE64_STANDARD.decode(&self.manifest).ok()?;
+        let (header, rest) = wire::decode_prefix::<Header>(&bytes).ok()?;
+        let terms: Terms = wire::decode(rest).ok()?;
+        ((header.kind, header.format) == (Kind::Manifest, FORMAT)).then_some((header, terms, bytes))
+    }
+
+    /// The content key.
+    pub fn content_key(&self) -> Option<Secret<32>> {
+        let bytes = Zeroizing::new(BASE64_STANDARD.decode(&*self.content_key).ok()?);
+        let mut key = Secret::zero();
+        (bytes.len() == key.expose().len()).then(|| key.expose_mut().copy_from_slice(&bytes))?;
+        Some(key)
+    }
 }
 
 /// A content key under a class key.

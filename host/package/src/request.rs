@@ -8,6 +8,8 @@
 //! {"type":"decommission","device_id":"…","nonce":"…"}
 //! ```
 
+use std::fmt::Write;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -112,6 +114,14 @@ pub fn parse_hex<const N: usize>(text: &str) -> Option<Bytes<N>> {
     Some(Bytes(std::array::from_fn(|index| (digits[2 * index] << 4 | digits[2 * index + 1]) as u8)))
 }
 
+/// Bytes as lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
 mod hex_bytes {
     use super::*;
 
@@ -156,6 +166,7 @@ mod tests {
             provision.to_json().unwrap(),
             format!(r#"{{"type":"provision","device_id":"{id}","nonce":"{nonce}"}}"#)
         );
+        assert_eq!(hex(&[0, 0xab]), "00ab");
         let import = Request::KeyImport {
             device_id: Bytes([0xab; 32]),
             nonce: Bytes([1; 32]),

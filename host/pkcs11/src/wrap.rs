@@ -62,7 +62,7 @@ impl KeySession {
 
     /// Whether the token answers.
     pub fn check(&self) -> Result<(), TokenError> {
-        self.token.session.get_session_info().map_err(lost)?;
+        self.token.check().map_err(lost)?;
         self.token.session.find_objects(&[Attribute::Label(b"-".to_vec())]).map(drop).map_err(lost)
     }
 
@@ -114,9 +114,8 @@ impl KeySession {
         content_key: &Secret<32>,
     ) -> Result<WrappedKey, TokenError> {
         let (key, mut nonce) = (self.find(label)?, *nonce);
-        let encrypted =
-            encrypt_gcm(&self.token.session, key, &mut nonce.0, additional, content_key.expose())
-                .map_err(refused)?;
+        let encrypted = encrypt_gcm(&self.token.session, key, &mut nonce.0, additional, content_key.expose())
+            .map_err(refused)?;
         let wrapped = encrypted.split_at_checked(32).and_then(|(key, tag)| {
             Some(WrappedKey { nonce, ciphertext: Bytes::from_slice(key)?, tag: Bytes::from_slice(tag)? })
         });

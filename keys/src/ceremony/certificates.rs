@@ -81,21 +81,30 @@ fn authority(dir: &Path) -> Result<(Issuer<'static, KeyPair>, String)> {
         "{} has half of a CA\nhelp: bring {CA_KEY} back, or begin in another folder",
         dir.display()
     );
-    let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, "TrustBox keys CA");
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     if !path.exists() {
         let key = KeyPair::generate()?;
         files::write_private(&key_path, key.serialize_pem().as_bytes())?;
-        let ca = CertifiedIssuer::self_signed(params.clone(), key)?;
+        let ca = CertifiedIssuer::self_signed(ca_params(), key)?;
         files::write(&path, ca.pem().as_bytes())?;
     }
     let bytes = files::read_private(&key_path)?;
     let key = KeyPair::from_pem(std::str::from_utf8(&bytes).unwrap_or_default());
     let key = key.ok().with_context(|| format!("{}: not a private key in PEM", key_path.display()))?;
     let pem = String::from_utf8(files::read(&path)?.to_vec())?;
-    Ok((Issuer::new(params, key), pem))
+    Ok((issuer(key), pem))
+}
+
+/// A CA by its key, to sign with.
+pub fn issuer(key: KeyPair) -> Issuer<'static, KeyPair> {
+    Issuer::new(ca_params(), key)
+}
+
+fn ca_params() -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, "TrustBox keys CA");
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
 }
 
 fn issue(

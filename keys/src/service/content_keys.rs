@@ -10,19 +10,16 @@ use axum::Json;
 use axum::body::Bytes as Body;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Extension, Path, State};
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
+use trustbox_api::Secret;
 use trustbox_api::manifest::Terms;
-use trustbox_api::statement::{FORMAT, Header, Kind};
-use trustbox_api::{Secret, wire};
+use trustbox_api::statement::Header;
 use trustbox_package::class_key;
-use zeroize::Zeroizing;
 
 use super::identity::Client;
 use super::problem::{Answer, Reason, Refusal};
 use super::release::{allowed, version};
 use super::store::KeyRow;
-use super::{Service, now, vault};
+use super::{Service, now};
 use crate::policy::{Finding, PackageFacts};
 use crate::protocol::{ContentKeyAnswer, ContentKeyRequest};
 
@@ -56,18 +53,10 @@ impl Asked {
     fn parse(body: &[u8], name: &str) -> Answer<Self> {
         let bad = |what: &str| Refusal::new(Reason::Malformed, what);
         let request: ContentKeyRequest = super::parse(body)?;
-        let manifest = BASE64_STANDARD.decode(&request.manifest);
-        let manifest = manifest.map_err(|_| bad("manifest: not standard base64"))?;
-        let parts = wire::decode_prefix::<Header>(&manifest).and_then(|(header, rest)| {
-            wire::decode::<Terms>(rest).map(|terms| (header, terms))
-        });
-        let (header, terms) = parts.map_err(|_| bad("manifest: not header and terms of a package"))?;
-        let content_key = BASE64_STANDARD.decode(&*request.content_key).map(Zeroizing::new).ok();
-        let content_key = content_key.and_then(|bytes| vault::secret(&bytes));
+        let parts = request.manifest().ok_or_else(|| bad("manifest: not header and terms of a package"));
+        let (header, terms, manifest) = parts?;
+        let content_key = request.content_key();
         let content_key = content_key.ok_or_else(|| bad("content_key: not the base64 of 32 bytes"))?;
-        if (header.kind, header.format) != (Kind::Manifest, FORMAT) {
-            return Err(bad("manifest: a statement of another kind or format"));
-        }
         if terms.class_key.name.as_str() != name {
             return Err(bad("manifest: it names another class key than the path"));
         }
@@ -78,8 +67,7 @@ impl Asked {
         let (key, row) = (self.terms.class_key, service.key(self.terms.class_key.name.as_str()).await?);
         self.check(service, client, &row)?;
         let material = &row.choose(Some(key.version))?.material;
-        let wrapped =
-            service.vault.wrap_content_key(&key, material, self.manifest, self.content_key).await?;
+        let wrapped = service.vault.wrap_content_key(&key, material, self.manifest, self.content_key).await?;
         let image = self.terms.plaintext_sha256;
         let event = super::registry::event(client, "wrap-content-key", object, format!("image {image}"));
         service.writer.note(event).await?;
@@ -90,14 +78,11 @@ impl Asked {
     fn check(&self, service: &Service, client: &Client, key: &KeyRow) -> Answer<()> {
         let at = now();
         let (publisher, application) = (self.terms.publisher.to_string(), self.terms.uuid.to_string());
-        let facts = PackageFacts {
-            agent: &client.name,
-            publisher: &publisher,
-            application: &application,
-            now: at,
-        };
+        let facts =
+            PackageFacts { agent: &client.name, publisher: &publisher, application: &application, now: at };
         let root = self.header.root;
-        let owner = Finding::of("owner-root", root == service.owner_root, format!("the manifest is under {root}"));
+        let owner =
+            Finding::of("owner-root", root == service.owner_root, format!("the manifest is under {root}"));
         let policy = key.policy()?.judge_package(&facts).into_iter();
         let rules = [version(key, Some(self.terms.class_key.version), at), (Reason::Policy, owner)];
         allowed(rules.into_iter().chain(policy.map(|finding| (Reason::Policy, finding))))

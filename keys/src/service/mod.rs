@@ -105,7 +105,8 @@ impl Service {
         let owner_root = files::load_public(&config.owner_root)?;
         let revokers =
             config.revokers.iter().map(|path| files::load_public(path)).collect::<Result<Vec<_>>>()?;
-        let factory = config.factory_ca.as_deref().map(crate::tls::certificates).transpose()?.unwrap_or_default();
+        let factory =
+            config.factory_ca.as_deref().map(crate::tls::certificates).transpose()?.unwrap_or_default();
         Ok(Arc::new(Self {
             writer: Writer::start(&store, config.instance.clone()),
             challenger: Challenger::new(&seed.0),

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use trustbox_api::Bytes;
 use trustbox_api::key::{KeyRef, PublicKey};
 use trustbox_package::Request;
-use trustbox_package::request::parse_hex;
+use trustbox_package::request::{hex, parse_hex};
 use trustbox_pkcs11::Padding;
 use trustbox_verifier::{Claims, Token};
 
@@ -127,8 +127,7 @@ impl Asked {
         let parsed = issue::parse_device_key(device_key);
         let device_key_id = Bytes(Sha256::digest(device_key).into());
         let token = decode_token(&request.token)?;
-        let challenge =
-            parse_token(&token)?.unverified().nonce.iter().map(|byte| format!("{byte:02x}")).collect();
+        let challenge = hex(parse_token(&token)?.unverified().nonce);
         Ok(Self {
             asking: Asking::from(&request.request),
             device_key: parsed.map_err(|error| Refusal::new(Reason::DeviceKey, error.to_string()))?,
@@ -261,9 +260,8 @@ pub(super) fn version(key: &KeyRow, wanted: Option<u32>, at: u64) -> Rule {
 /// The refusal of the first rule that does not allow.
 pub(super) fn allowed(rules: impl IntoIterator<Item = Rule>) -> Answer<()> {
     let denied = rules.into_iter().find(|(_, finding)| finding.verdict != Verdict::Allowed);
-    denied.map_or(Ok(()), |(reason, finding)| {
-        Err(Refusal::new(reason, finding.reason).by_rule(&finding.rule))
-    })
+    denied
+        .map_or(Ok(()), |(reason, finding)| Err(Refusal::new(reason, finding.reason).by_rule(&finding.rule)))
 }
 
 impl Case<'_> {

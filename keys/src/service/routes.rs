@@ -279,7 +279,9 @@ mod tests {
     #[test]
     fn only_admins_change_keys() {
         let changes = |route: &&Route| {
-            route.method != "GET" && route.path.starts_with("/v1/keys") && !route.path.ends_with("/content-keys")
+            route.method != "GET"
+                && route.path.starts_with("/v1/keys")
+                && !route.path.ends_with("/content-keys")
         };
         for route in ROUTES.iter().filter(changes) {
             assert_eq!(route.roles, [Role::Admin], "{}", route.path);

@@ -97,9 +97,7 @@ impl Vault {
         match self {
             // Quicker than another thread would be found for it.
             Self::Sealed(sealed) => wrap(&sealed.open(key, material)?, &to, padding),
-            Self::Azure(azure) => {
-                wrap(&unwrapped(azure, material).await?, &to, padding)
-            }
+            Self::Azure(azure) => wrap(&unwrapped(azure, material).await?, &to, padding),
             Self::Token(token) => {
                 let (label, exportable) = (material.to_owned(), token.exportable);
                 token.run(move |session| wrap_in(session, &label, &to, padding, exportable)).await
@@ -210,7 +208,7 @@ fn aad(key: &KeyRef) -> Aad<Vec<u8>> {
 }
 
 /// A key of 32 bytes.
-pub(super) fn secret(bytes: &[u8]) -> Option<Secret<32>> {
+fn secret(bytes: &[u8]) -> Option<Secret<32>> {
     let mut secret = Secret::zero();
     if bytes.len() != secret.expose().len() {
         return None;

@@ -3,11 +3,11 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
-use trustbox_api::{Bytes, wire};
 use trustbox_api::key::{KeyId, KeyRef, Name};
 use trustbox_api::manifest::Terms;
 use trustbox_api::message::Version;
 use trustbox_api::statement::{Audience, FORMAT, Header, Kind};
+use trustbox_api::{Bytes, wire};
 use trustbox_package::Package;
 
 use crate::denied;
@@ -33,7 +33,8 @@ fn manifest(root: KeyId, key: &str, version: u32) -> Vec<u8> {
         tag: Bytes([5; 16]),
         class_key: KeyRef::new(key, version).unwrap(),
     };
-    let header = Header { kind: Kind::Manifest, format: FORMAT, root, audience: Audience::Fleet, sequence: 7 };
+    let header =
+        Header { kind: Kind::Manifest, format: FORMAT, root, audience: Audience::Fleet, sequence: 7 };
     [encode(&header), encode(&terms)].concat()
 }
 

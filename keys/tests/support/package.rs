@@ -19,7 +19,8 @@ pub fn image() -> Vec<u8> {
     const RSA_PSS_SHA256: u32 = 0x7041_4930;
     let payload = b"payload";
     let size = payload.len() as u32;
-    let mut header: Vec<u8> = [MAGIC, 1, size, RSA_PSS_SHA256].into_iter().flat_map(u32::to_le_bytes).collect();
+    let mut header: Vec<u8> =
+        [MAGIC, 1, size, RSA_PSS_SHA256].into_iter().flat_map(u32::to_le_bytes).collect();
     header.extend([32_u16, 384].into_iter().flat_map(u16::to_le_bytes));
     let content = [&b"an enclave uuid!"[..], &3_u32.to_le_bytes(), payload].concat();
     let digest = Sha256::new().chain_update(&header).chain_update(&content).finalize();
