@@ -28,7 +28,7 @@ enum About {
 }
 
 /// What figures must not exceed.
-const GOALS: [(&str, Part, About, f64); 11] = [
+const GOALS: [(&str, Part, About, f64); 12] = [
     ("gcm_instr_per_byte", Part::Device, About::Value, 18.0),
     ("install", Part::Device, About::Ratio, 1.25),
     ("launch", Part::Device, About::Ratio, 1.2),
@@ -39,6 +39,7 @@ const GOALS: [(&str, Part, About, f64); 11] = [
     ("pack_10mib", Part::Pack, About::Ratio, 1.3),
     ("keys_release", Part::Keys, About::Ratio, 2.0),
     ("keys_p99_million", Part::Keys, About::Ratio, 2.0),
+    ("keys_verify", Part::Keys, About::Value, 500.0),
     ("keys_lost_records", Part::Keys, About::Value, 0.0),
 ];
 

@@ -19,7 +19,7 @@ use trustbox_api::PublicKey;
 use trustbox_api::statement::{Audience, Revoked};
 use trustbox_keys::ceremony::{self, protect};
 use trustbox_keys::issue::{self, Asking, IssueError, Scope};
-use trustbox_keys::{SigningKey, dev, files, show};
+use trustbox_keys::{SigningKey, dev, factory, files, show};
 use trustbox_package::Request;
 use trustbox_package::request::parse_hex;
 
@@ -77,6 +77,7 @@ impl Keys {
 fn run(command: Command, keys: &Keys) -> Result<()> {
     match command {
         Command::Init(args) => args.run(now()?),
+        Command::Certify(args) => args.run(&keys.load(&args.ca_key)?),
         Command::Status(args) => args.run(),
         Command::Tls(args) => args.run(),
         Command::Serve(args) => args.run(),
@@ -113,6 +114,10 @@ fn run(command: Command, keys: &Keys) -> Result<()> {
 
 fn dev_init(dir: &Path) -> Result<()> {
     let keys = dev::ensure(dir)?;
+    let certificate = dir.join(factory::CA_FILE);
+    if !certificate.exists() {
+        files::write(&certificate, factory::self_signed(&keys.factory_ca)?.as_bytes())?;
+    }
     println!("development keys, NOT-TRUSTED: {}", dir.display());
     println!("provisioning authority: {}", keys.authority_hash_path().display());
     Ok(())

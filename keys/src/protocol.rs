@@ -13,6 +13,7 @@ use trustbox_api::statement::{FORMAT, Header, Kind};
 use trustbox_api::{Bytes, DeviceId, Secret, wire};
 use trustbox_package::Request;
 use trustbox_package::request::parse_hex;
+use trustbox_verifier::ReferenceValues;
 use zeroize::Zeroizing;
 
 use crate::policy::Policy;
@@ -96,6 +97,9 @@ pub struct Device {
     /// The factory's X.509 certificate of the attestation key, DER in base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<String>,
+    /// The factory's X.509 certificate of the device key, DER in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_key_certificate: Option<String>,
 }
 
 /// Moves a device to another state.
@@ -209,6 +213,25 @@ pub struct ExplainRequest {
     /// When; now, where it is not said.
     #[serde(default)]
     pub at: Option<u64>,
+}
+
+/// Asks whether to believe a device.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VerifyRequest {
+    /// The token, in base64.
+    pub token: String,
+    /// The nonce that was given to the device, hexadecimal digits.
+    pub nonce: String,
+    /// The factory's certificate of its attestation key, DER in base64; without one the registry's key counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
+    /// The device; without one that of the certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_id: Option<String>,
+    /// What is expected of it.
+    #[serde(default)]
+    pub reference: ReferenceValues,
 }
 
 /// The original's question.

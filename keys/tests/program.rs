@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -153,6 +154,8 @@ impl Terminal {
             assert_eq!(self.child.stdout.as_mut().unwrap().read(&mut byte).unwrap(), 1, "{}", self.shown);
             self.shown.push(char::from(byte[0]));
         }
+        // The echo goes off after the prompt is there; nobody types as fast as this would.
+        std::thread::sleep(Duration::from_millis(500));
         writeln!(self.child.stdin.as_mut().unwrap(), "{typed}").unwrap();
     }
 

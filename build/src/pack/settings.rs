@@ -88,6 +88,9 @@ pub(crate) struct Settings {
     /// Of the original format: certificate of that key, in PEM
     #[arg(long, value_name = "FILE", requires = "legacy")]
     pub(crate) certificate: Option<PathBuf>,
+    /// Also write what a verifier must expect of a device with this enclave, TOML signed by the publisher: FILE and FILE.sig
+    #[arg(long, value_name = "FILE.toml", conflicts_with = "legacy")]
+    pub(crate) reference_out: Option<PathBuf>,
     /// Where to write the package
     #[arg(long, value_name = "FILE.cpk")]
     pub(crate) out: Option<PathBuf>,
@@ -128,6 +131,7 @@ impl Settings {
             app_version: self.app_version.or(other.app_version),
             signer: self.signer.or(other.signer),
             certificate: self.certificate.or(other.certificate),
+            reference_out: self.reference_out.or(other.reference_out),
             out: self.out.or(other.out),
         }
     }
@@ -150,6 +154,7 @@ impl Settings {
             ("min-optee", self.min_optee.is_some()),
             ("min-ta", self.min_ta.is_some()),
             ("sbom", self.sbom.is_some() || self.sbom_of.is_some()),
+            ("reference-out", self.reference_out.is_some()),
         ];
         let original = [
             ("app-id", self.app_id.is_some()),
@@ -179,6 +184,7 @@ impl Settings {
             sbom_of: at(self.sbom_of),
             signer: source(self.signer),
             certificate: at(self.certificate),
+            reference_out: at(self.reference_out),
             out: at(self.out),
             ..self
         }

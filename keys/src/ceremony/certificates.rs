@@ -16,8 +16,6 @@ use rcgen::{
     KeyPair, KeyUsagePurpose,
 };
 
-use trustbox_api::PublicKey;
-
 use crate::files;
 use crate::service::identity::Role;
 
@@ -45,28 +43,6 @@ pub fn ensure_all(dir: &Path, hosts: &[String], clients: &[(Role, String)]) -> R
         issue(&ca, params, &folder.join("client.pem"), &folder.join("client.key.pem"))?;
     }
     Ok(())
-}
-
-/// Certifies a key that is elsewhere, as a factory does with a device's attestation key; returns DER.
-pub fn certify(dir: &Path, common_name: &str, key: &PublicKey) -> Result<Vec<u8>> {
-    let (ca, _) = authority(dir)?;
-    let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, common_name);
-    let point = Point([&[4], key.0.as_ref()].concat());
-    Ok(params.signed_by(&point, &ca)?.der().to_vec())
-}
-
-/// An uncompressed point of P-256.
-struct Point(Vec<u8>);
-
-impl rcgen::PublicKeyData for Point {
-    fn der_bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
-        &rcgen::PKCS_ECDSA_P256_SHA256
-    }
 }
 
 fn make_dir(dir: &Path) -> Result<()> {

@@ -2,4 +2,5 @@
 
 pub(crate) mod ceremony;
 pub(crate) mod client;
+pub(crate) mod factory;
 pub(crate) mod serve;

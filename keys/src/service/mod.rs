@@ -22,6 +22,7 @@ pub mod server;
 pub mod store;
 pub mod tls;
 pub mod vault;
+pub mod verification;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 use super::identity::{Client, Role};
 use super::problem::{Answer, Reason, Refusal};
 use super::store::change::Event;
-use super::{Service, content_keys, keys, registry, release, revocation};
+use super::{Service, content_keys, keys, registry, release, revocation, verification};
 use crate::protocol::MAX_BODY;
 
 use Role::{Admin, Auditor, BuildAgent, Device, Factory};
@@ -64,6 +64,8 @@ routes! {
         "A class key for a device that proves what it is; the same request gets the same answer";
     POST "/v1/explain" READERS, "explain" Some("ExplainRequest"), release::explain,
         "Every rule that would decide on a release, and what it says; nothing is released";
+    POST "/v1/verify" &[Admin, Auditor, Factory, BuildAgent], "verify" Some("VerifyRequest"), verification::verify,
+        "Whether to believe a device: a result for each claim of its token";
     GET "/v1/devices" &[Admin, Auditor, Factory], "list-devices" None, registry::list, "Devices, 1000 at a time; ?after=ID goes on";
     GET "/v1/devices/{id}" &[Admin, Auditor, Factory], "show-device" None, registry::show, "A device";
     PUT "/v1/devices/{id}" &[Admin, Factory], "enrol-device" Some("Device"), registry::enrol,
@@ -241,8 +243,13 @@ fn schemas() -> Value {
         })),
         "ExplainRequest": object(&["device_id", "key"], json!({
             "device_id": text(), "key": text(), "version": number(), "token": text(), "at": number()})),
+        "VerifyRequest": object(&["token", "nonce"], json!({
+            "token": {"type": "string", "contentEncoding": "base64"}, "nonce": text(),
+            "certificate": {"type": "string", "contentEncoding": "base64"}, "device_id": text(),
+            "reference": {"type": "object"}})),
         "Device": object(&["attestation_key", "device_key_sha256"], json!({
-            "class": text(), "attestation_key": text(), "device_key_sha256": text(), "certificate": text()})),
+            "class": text(), "attestation_key": text(), "device_key_sha256": text(), "certificate": text(),
+            "device_key_certificate": text()})),
         "DeviceChange": object(&["state", "reason"], json!({
             "state": {"enum": ["enrolled", "suspended", "revoked", "decommissioned"]}, "reason": text()})),
         "KeyChange": object(&["policy"], json!({"policy": {"type": "object"}})),

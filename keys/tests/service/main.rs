@@ -2,6 +2,7 @@
 
 mod content_keys;
 mod endpoints;
+mod factory;
 mod operation;
 mod refusals;
 mod releases;

@@ -13,7 +13,7 @@ use trustbox_api::{Bytes, PublicKey, Secret, Uuid, wire};
 use trustbox_keys::audit;
 use trustbox_keys::issue::{MAX_DEVICE_KEY_BITS, MIN_DEVICE_KEY_BITS, parse_device_key, wrap};
 use trustbox_keys::protocol::{
-    CompatibilityRequest, ContentKeyAnswer, ContentKeyRequest, Device, DeviceChange, ExplainRequest, KeyChange, ReleaseRequest, parse_attestation_key,
+    CompatibilityRequest, ContentKeyAnswer, ContentKeyRequest, Device, DeviceChange, ExplainRequest, KeyChange, ReleaseRequest, VerifyRequest, parse_attestation_key,
 };
 use trustbox_package::{ClassKey, Request};
 
@@ -41,6 +41,7 @@ fn json(input: &[u8]) {
     same_again::<DeviceChange>(input);
     same_again::<KeyChange>(input);
     same_again::<ExplainRequest>(input);
+    same_again::<VerifyRequest>(input);
     same_again::<ContentKeyAnswer>(input);
     let _ = serde_json::from_slice::<CompatibilityRequest>(input);
     if let Ok(request) = serde_json::from_slice::<ContentKeyRequest>(input) {
