@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -11,7 +12,7 @@ use crate::builder::Builder;
 use crate::device::{BootOptions, Device, shell};
 use crate::guest::{GuestKind, Images};
 use crate::qemu_args::GDB_ADDRESS;
-use crate::ui;
+use crate::{served, ui};
 
 /// Boots the emulated device and runs a command there.
 #[derive(clap::Args)]
@@ -37,6 +38,9 @@ pub(crate) struct Args {
     /// Boot as a product does: firmware and a signed image, each verified before it runs
     #[arg(long, conflicts_with_all = ["gdb"])]
     verified: bool,
+    /// Run commands for whoever connects to this Unix socket, until the emulator ends: for `trustbox-keys station`
+    #[arg(long, value_name = "SOCKET", conflicts_with_all = ["gdb", "command"])]
+    serve: Option<PathBuf>,
     /// How long the command may take
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     timeout: u64,
@@ -63,7 +67,12 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         timeout: Duration::from_secs(args.timeout),
         ..BootOptions::default()
     };
-    let result = if args.command.is_empty() {
+    let result = if let Some(socket) = &args.serve {
+        let listener = served::listen(socket)?;
+        let mut device = Device::boot(&images, &options)?;
+        eprintln!("the emulated device takes commands on {}", socket.display());
+        served::serve(&mut device, &listener, &AtomicBool::new(false)).map(|()| ExitCode::SUCCESS)
+    } else if args.command.is_empty() {
         eprintln!("shell on the emulated device: `exit` switches it off, Ctrl-A X ends the emulator");
         shell(&images, &options).map(|()| ExitCode::SUCCESS)
     } else {

@@ -11,7 +11,7 @@ use trustbox_api::{DeviceId, Uuid};
 use trustbox_keys::class_keys::parse_key_ref;
 use trustbox_package::request::parse_hex;
 
-use crate::commands::{ceremony, client, factory, serve};
+use crate::commands::{ceremony, client, factory, serve, station};
 use crate::verify::Verify;
 
 /// Keys of a TrustBox fleet: statements for devices, and class keys wrapped for one device.
@@ -30,6 +30,9 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Init(ceremony::Init),
     Certify(factory::Certify),
+    Station(station::Run),
+    Devices(station::Devices),
+    Voucher(station::Voucher),
     Status(ceremony::Status),
     Tls(ceremony::Tls),
     Serve(serve::Serve),

@@ -190,6 +190,13 @@ pub fn self_signed(key: &SigningKey) -> Result<String> {
     Ok(ca_params().self_signed(&key_pair(key)?)?.pem())
 }
 
+/// The public key of a CA's certificate file.
+pub fn holder_of_ca(certificate: &Path) -> Result<PublicKey> {
+    let found = crate::tls::certificates(certificate)?;
+    let key = found.first().and_then(|der| parse_attestation_key(&public_key_of(der)?));
+    key.with_context(|| format!("{}: not the certificate of a P-256 key", certificate.display()))
+}
+
 impl Authority {
     /// The CA of a certificate file and its private key, which must belong together.
     pub fn open(certificate: &Path, key: &SigningKey) -> Result<Self> {

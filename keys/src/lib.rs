@@ -14,7 +14,7 @@
 //!   key, and the log that shows it. `README.md` beside this crate is the guide.
 //!
 //! With the feature `client`: `client`, which asks the service. With the feature `service`: that, `ceremony`, which makes an
-//! owner's keys, `factory`, which certifies devices, and `service`, which releases keys to them.
+//! owner's keys, `factory`, which certifies devices, `station`, which makes them, and `service`, which releases keys to them.
 #![forbid(unsafe_code)]
 
 pub mod audit;
@@ -35,6 +35,8 @@ pub mod roles;
 #[cfg(feature = "service")]
 pub mod service;
 pub mod show;
+#[cfg(feature = "service")]
+pub mod station;
 #[cfg(feature = "client")]
 pub mod tls;
 

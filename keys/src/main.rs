@@ -78,6 +78,9 @@ fn run(command: Command, keys: &Keys) -> Result<()> {
     match command {
         Command::Init(args) => args.run(now()?),
         Command::Certify(args) => args.run(&keys.load(&args.ca_key)?),
+        Command::Station(args) => args.run(|path| keys.load(path)),
+        Command::Devices(args) => args.run(),
+        Command::Voucher(args) => args.run(),
         Command::Status(args) => args.run(),
         Command::Tls(args) => args.run(),
         Command::Serve(args) => args.run(),

@@ -15,6 +15,7 @@ pub(crate) mod on_device;
 mod packages;
 mod remote;
 mod signing;
+mod station;
 mod tap;
 mod xtest;
 mod yocto;
@@ -96,7 +97,7 @@ impl Case {
 type Check = fn(&Builder, &Args) -> Result<Vec<Case>>;
 
 /// Checks in the order in which they run: the quick ones first. The flag says which belong to `--fast`.
-const CHECKS: [(&str, bool, Check); 18] = [
+const CHECKS: [(&str, bool, Check); 19] = [
     ("checks", true, |_, _| Ok(invariants::check())),
     ("format", true, |builder, _| checks::format(builder)),
     ("lints", true, |builder, _| checks::lints(builder)),
@@ -112,6 +113,7 @@ const CHECKS: [(&str, bool, Check); 18] = [
     ("boot", false, |builder, _| boot::run(builder)),
     ("device", false, |builder, args| on_device::suite(builder, &selected(args), args.level)),
     ("examples", false, |builder, _| examples::run(builder)),
+    ("station", false, |builder, _| station::run(builder)),
     ("campaign", false, |builder, _| crate::campaign::check(builder)),
     ("demo", false, |builder, _| on_device::demo(builder)),
     ("xtest", false, |builder, _| on_device::xtest(builder)),
