@@ -38,6 +38,7 @@ mod qemu_command;
 mod recognise;
 mod run;
 mod sbom;
+pub(crate) mod served;
 pub mod sign_ta;
 mod sources;
 mod step;

@@ -15,10 +15,12 @@ use serde_json::json;
 use trustbox_api::Uuid;
 use trustbox_api::limits::MAX_IMAGE;
 use trustbox_api::message::Version;
-use trustbox_keys::files;
+use trustbox_keys::{files, reference};
 use trustbox_package::image::Image;
 use trustbox_package::seal::{Fresh, seal_with};
+use trustbox_package::sign::Es256;
 use trustbox_package::{Edition, Package, verify};
+use trustbox_verifier::{Reference, ReferenceValues};
 
 use crate::sbom::Sbom;
 use crate::sign_ta::{self, Algorithm};
@@ -68,7 +70,7 @@ fn pack(settings: &Settings, image: &[u8]) -> Result<Vec<u8>> {
     // Before any key is asked for: a token counts.
     Image::read(image).map_err(|error| anyhow!("{}: {error}", shown(settings)))?;
     let (publisher, owner_root) = source::publisher(settings)?;
-    let cipher = source::class_key(settings, &class_key)?;
+    let cipher = source::wrapping_key(settings, &class_key)?;
     let edition = Edition {
         name,
         vendor: settings.vendor.clone().unwrap_or_default(),
@@ -81,7 +83,29 @@ fn pack(settings: &Settings, image: &[u8]) -> Result<Vec<u8>> {
     let sbom = sbom_of(settings, image)?;
     let bytes = seal_with(Fresh::generate()?, image, &edition, sbom.as_deref(), &*cipher, &*publisher)?;
     check_signatures(&bytes)?;
+    if let Some(path) = &settings.reference_out {
+        expected(path, &bytes, &*publisher)?;
+    }
     Ok(bytes)
+}
+
+/// What a token says of a device that runs this enclave.
+fn expected(path: &Path, bytes: &[u8], publisher: &dyn Es256) -> Result<()> {
+    let package = Package::read(bytes)?;
+    let (header, terms) = (package.trusted()?.manifest.header, package.trusted()?.terms());
+    let enclave = Reference {
+        kind: terms.uuid.to_string(),
+        measurements: vec![terms.plaintext_sha256.to_string()],
+        signer: Some(terms.publisher.to_string()),
+        required: true,
+    };
+    let values = ReferenceValues {
+        owner_root: Some(header.root.to_string()),
+        components: vec![enclave],
+        ..ReferenceValues::default()
+    };
+    let notes = format!("{} version {}", trustbox_package::words::printable(&terms.name), terms.version);
+    reference::write(path, &notes, &values, publisher)
 }
 
 /// A token could have signed anything.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -12,7 +13,7 @@ use crate::device::{BootOptions, Device, shell};
 use crate::guest::{GuestKind, Images};
 use crate::image::emulate;
 use crate::qemu_args::GDB_ADDRESS;
-use crate::ui;
+use crate::{served, ui};
 
 /// Boots the emulated device and runs a command there.
 #[derive(clap::Args)]
@@ -39,7 +40,7 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with_all = ["gdb"])]
     verified: bool,
     /// Boot an image that `tb image` made, from its own octets; shows its boot report
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["gdb", "verified", "xtest", "copy", "icount", "command"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["gdb", "verified", "xtest", "copy", "icount", "command", "serve"])]
     image: Option<PathBuf>,
     /// With --image: nobody answers at the factory's port
     #[arg(long, requires = "image")]
@@ -47,6 +48,9 @@ pub(crate) struct Args {
     /// With --image: go on after the report, with the console here
     #[arg(long, requires = "image")]
     console: bool,
+    /// Run commands for whoever connects to this Unix socket, until the emulator ends: for `trustbox-keys station`
+    #[arg(long, value_name = "SOCKET", conflicts_with_all = ["gdb", "command"])]
+    serve: Option<PathBuf>,
     /// How long the command may take
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     timeout: u64,
@@ -81,7 +85,12 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         timeout: Duration::from_secs(args.timeout),
         ..BootOptions::default()
     };
-    let result = if args.command.is_empty() {
+    let result = if let Some(socket) = &args.serve {
+        let listener = served::listen(socket)?;
+        let mut device = Device::boot(&images, &options)?;
+        eprintln!("the emulated device takes commands on {}", socket.display());
+        served::serve(&mut device, &listener, &AtomicBool::new(false)).map(|()| ExitCode::SUCCESS)
+    } else if args.command.is_empty() {
         eprintln!("shell on the emulated device: `exit` switches it off, Ctrl-A X ends the emulator");
         shell(&images, &options).map(|()| ExitCode::SUCCESS)
     } else {

@@ -11,7 +11,7 @@ use trustbox_api::{DeviceId, Uuid};
 use trustbox_keys::class_keys::parse_key_ref;
 use trustbox_package::request::parse_hex;
 
-use crate::commands::{ceremony, client, serve};
+use crate::commands::{ceremony, client, factory, serve, station};
 use crate::seal::Seal;
 use crate::verify::Verify;
 
@@ -19,7 +19,8 @@ use crate::verify::Verify;
 #[derive(Parser)]
 #[command(name = "trustbox-keys", version, arg_required_else_help = true)]
 pub(crate) struct Cli {
-    /// File with the passphrase of encrypted keys; for the owner root twice, in the order of the ceremony
+    /// File with the passphrase of encrypted keys, which is asked for where none is named; for the owner root twice, in the order
+    /// of the ceremony
     #[arg(long = "passphrase-file", value_name = "FILE", global = true)]
     pub(crate) passphrase_files: Vec<PathBuf>,
     #[command(subcommand)]
@@ -29,6 +30,10 @@ pub(crate) struct Cli {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     Init(ceremony::Init),
+    Certify(factory::Certify),
+    Station(station::Run),
+    Devices(station::Devices),
+    Voucher(station::Voucher),
     Status(ceremony::Status),
     Tls(ceremony::Tls),
     Serve(serve::Serve),

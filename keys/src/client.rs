@@ -1,13 +1,15 @@
 //! A small HTTP client over TLS: one connection that is kept, requests one after the other. For `trustbox-keys` itself, for
-//! webhooks and for measuring the service.
+//! publishers whose class keys are in the service, for webhooks and for measuring the service.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::Request;
-use hyper::body::Bytes;
+use hyper::body::Bytes as Body;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
@@ -15,16 +17,21 @@ use rustls::pki_types::ServerName;
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use trustbox_api::key::KeyRef;
+use trustbox_api::manifest::{NONCE_SIZE, WrappedKey};
+use trustbox_api::{Bytes, Secret};
+use trustbox_package::seal::{SealError, WrapContentKey};
+use zeroize::Zeroizing;
 
-use crate::protocol::Problem;
-use crate::service::tls;
+use crate::protocol::{ContentKeyAnswer, ContentKeyRequest, Problem};
+use crate::tls;
 
 /// Bytes of an answer at most.
 const MAX_ANSWER: usize = 16 << 20;
 
 /// A connection to one host.
 pub struct Connection {
-    sender: SendRequest<Full<Bytes>>,
+    sender: SendRequest<Full<Body>>,
     host: String,
     path: String,
 }
@@ -71,7 +78,7 @@ impl Connection {
         let request = request.header("content-type", "application/json");
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         self.sender.ready().await?;
-        let response = self.sender.send_request(request.body(Full::new(Bytes::from(body)))?).await?;
+        let response = self.sender.send_request(request.body(Full::new(Body::from(body)))?).await?;
         let status = response.status().as_u16();
         let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
         Ok(Answer { status, body: body.map_err(|error| anyhow!("{error}"))?.to_bytes().to_vec() })
@@ -98,7 +105,65 @@ impl Answer {
     }
 }
 
-/// Whom a client believes, and what it shows: PEM files.
-pub fn identity(ca: &Path, certificate: &Path, key: &Path) -> Result<Arc<ClientConfig>> {
-    tls::client(ca, Some((certificate, key)))
+/// Whom a client believes, and what it shows: a folder with `ca.pem`, `client.pem` and `client.key.pem`.
+pub fn identity(folder: &Path) -> Result<Arc<ClientConfig>> {
+    let file = |name: &str| folder.join(name);
+    tls::client(&file("ca.pem"), Some((&file("client.pem"), &file("client.key.pem"))))
+}
+
+/// Connects and works, for a program that has no runtime of its own.
+pub fn blocking<T>(
+    url: &str,
+    identity_folder: &Path,
+    work: impl AsyncFnOnce(Connection) -> Result<T>,
+) -> Result<T> {
+    let tls = identity(identity_folder)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async { work(Connection::open(url, tls).await?).await })
+}
+
+/// A class key in the service, for those who pack: content keys go there to be wrapped, and the class key stays where it is.
+pub struct ServiceKey {
+    url: String,
+    identity: PathBuf,
+    key: KeyRef,
+}
+
+impl ServiceKey {
+    /// A key of the service at `url`, to which the folder `identity` shows who asks: role `build-agent` or `admin`.
+    pub fn new(url: &str, identity: &Path, key: KeyRef) -> Self {
+        Self { url: url.to_owned(), identity: identity.to_owned(), key }
+    }
+
+    fn call(&self, additional: &[u8], content_key: &Secret<32>) -> Result<WrappedKey> {
+        let request = ContentKeyRequest {
+            manifest: BASE64_STANDARD.encode(additional),
+            content_key: Zeroizing::new(BASE64_STANDARD.encode(content_key.expose())),
+        };
+        let path = format!("/v1/keys/{}/content-keys", self.key.name);
+        let body = serde_json::to_vec(&request)?;
+        let answer = blocking(&self.url, &self.identity, async |mut connection| {
+            connection.send("POST", Some(&path), body, &[]).await
+        });
+        let answer: ContentKeyAnswer = serde_json::from_value(answer?.json()?)?;
+        let wrapped = answer.wrapped_key().context("the answer has no wrapped key")?;
+        ensure!(
+            (answer.key.as_str(), answer.version) == (self.key.name.as_str(), self.key.version),
+            "the service wrapped with another key"
+        );
+        Ok(wrapped)
+    }
+}
+
+impl WrapContentKey for ServiceKey {
+    /// The service takes a nonce of its own.
+    fn wrap(
+        &self,
+        _: &Bytes<NONCE_SIZE>,
+        additional: &[u8],
+        content_key: &Secret<32>,
+    ) -> Result<WrappedKey, SealError> {
+        let wrapped = self.call(additional, content_key);
+        wrapped.map_err(|error| SealError::Elsewhere(format!("key service {}: {error:#}", self.url)))
+    }
 }

@@ -37,6 +37,8 @@ pub struct DevKeys {
     pub provisioning_authority: SigningKey,
     /// Delegates everything else.
     pub owner_root: SigningKey,
+    /// Certifies devices.
+    pub factory_ca: SigningKey,
     /// Signs packages.
     pub publisher: SigningKey,
     /// Signs key bundles.
@@ -60,6 +62,7 @@ pub fn ensure(dir: &Path) -> Result<DevKeys> {
     let keys = DevKeys {
         provisioning_authority: ensure_key(dir, Role::ProvisioningAuthority)?,
         owner_root: ensure_key(dir, Role::OwnerRoot)?,
+        factory_ca: ensure_key(dir, Role::FactoryCa)?,
         publisher: ensure_key(dir, Role::Publisher)?,
         releaser: ensure_key(dir, Role::Releaser)?,
         revoker: ensure_key(dir, Role::Revoker)?,
@@ -159,7 +162,7 @@ mod tests {
         let dir = base.path().join("a/dev-keys");
         let keys = ensure(&dir).unwrap();
         let before = snapshot(&dir);
-        assert_eq!(before.len(), 14);
+        assert_eq!(before.len(), 16);
         assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o077, 0);
         for secret in [keys.private_path(Role::OwnerRoot), keys.class_keys_path()] {
             assert_eq!(fs::metadata(secret).unwrap().permissions().mode() & 0o777, 0o600);

@@ -8,28 +8,37 @@
 //! - [`issue`]: statements for the TA.
 //! - [`roles`]: whose keys there are, and how each is made.
 //! - [`dev`]: development keys, generated on first use and NOT-TRUSTED.
+//! - [`reference`]: what a verifier must expect of a device, as files.
 //! - [`show`]: what a statement says.
 //! - [`protocol`], [`policy`], [`audit`]: what the key-release service and its clients say to each other, who gets which
 //!   key, and the log that shows it. `README.md` beside this crate is the guide.
 //!
-//! With the feature `service`: `ceremony`, which makes an owner's keys, `service`, which releases them, and `client`.
+//! With the feature `client`: `client`, which asks the service. With the feature `service`: that, `ceremony`, which makes an
+//! owner's keys, `factory`, which certifies devices, `station`, which makes them, and `service`, which releases keys to them.
 #![forbid(unsafe_code)]
 
 pub mod audit;
 #[cfg(feature = "service")]
 pub mod ceremony;
 pub mod class_keys;
-#[cfg(feature = "service")]
+#[cfg(feature = "client")]
 pub mod client;
 pub mod dev;
+#[cfg(feature = "service")]
+pub mod factory;
 pub mod files;
 pub mod issue;
 pub mod policy;
 pub mod protocol;
+pub mod reference;
 pub mod roles;
 #[cfg(feature = "service")]
 pub mod service;
 pub mod show;
+#[cfg(feature = "service")]
+pub mod station;
+#[cfg(feature = "client")]
+pub mod tls;
 
 pub use class_keys::ClassKeys;
 pub use dev::DevKeys;

@@ -20,7 +20,7 @@ use trustbox_api::PublicKey;
 use trustbox_api::statement::{Audience, Revoked};
 use trustbox_keys::ceremony::{self, protect};
 use trustbox_keys::issue::{self, Asking, IssueError, Scope};
-use trustbox_keys::{SigningKey, dev, files, show};
+use trustbox_keys::{SigningKey, dev, factory, files, show};
 use trustbox_package::Request;
 use trustbox_package::request::parse_hex;
 
@@ -66,13 +66,22 @@ impl Keys {
     }
 
     fn load(&self, path: &Path) -> Result<SigningKey> {
-        protect::read_signing_key(path, &self.0)
+        protect::read_signing_key(path, &self.for_file(path)?)
+    }
+
+    /// Those that were given in files, or what somebody types.
+    fn for_file(&self, path: &Path) -> Result<Vec<protect::Passphrase>> {
+        if self.0.is_empty() { protect::ask_for_file(path) } else { Ok(self.0.clone()) }
     }
 }
 
 fn run(command: Command, keys: &Keys) -> Result<()> {
     match command {
         Command::Init(args) => args.run(now()?),
+        Command::Certify(args) => args.run(&keys.load(&args.ca_key)?),
+        Command::Station(args) => args.run(|path| keys.load(path)),
+        Command::Devices(args) => args.run(),
+        Command::Voucher(args) => args.run(),
         Command::Status(args) => args.run(),
         Command::Tls(args) => args.run(),
         Command::Serve(args) => args.run(),
@@ -110,6 +119,10 @@ fn run(command: Command, keys: &Keys) -> Result<()> {
 
 fn dev_init(dir: &Path) -> Result<()> {
     let keys = dev::ensure(dir)?;
+    let certificate = dir.join(factory::CA_FILE);
+    if !certificate.exists() {
+        files::write(&certificate, factory::self_signed(&keys.factory_ca)?.as_bytes())?;
+    }
     println!("development keys, NOT-TRUSTED: {}", dir.display());
     println!("provisioning authority: {}", keys.authority_hash_path().display());
     Ok(())
@@ -212,7 +225,7 @@ fn release(args: &Release, keys: &Keys) -> Result<()> {
     };
     let releaser = keys.load(&args.releaser)?;
     let root = files::load_public(&args.root)?.id();
-    let class_keys = ceremony::read_class_keys(&args.class_keys, &keys.0)?;
+    let class_keys = ceremony::read_class_keys(&args.class_keys, &keys.for_file(&args.class_keys)?)?;
     let key = (&args.key, class_keys.require(&args.key)?);
     let bundle = issue::release(&releaser, root, &Asking::from(&request), device_key, key)?;
     files::write(&args.answer.out, &bundle)

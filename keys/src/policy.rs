@@ -39,8 +39,38 @@ pub struct Policy {
     pub min_versions: BTreeMap<String, String>,
     /// What the token must say. Without lifecycles, the device must be secured.
     pub evidence: ReferenceValues,
+    /// Whose packages may have their content keys wrapped under it.
+    pub packages: Packages,
     /// Whether the original's endpoint has it too.
     pub compatibility: bool,
+}
+
+/// Which packages a key is for: all, where nothing is named.
+#[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Packages {
+    /// Names of build agents.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub agents: Vec<String>,
+    /// Ids of publishers: SHA-256 of their keys, hexadecimal digits.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub publishers: Vec<String>,
+    /// UUIDs of applications.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub applications: Vec<String>,
+}
+
+/// A package that is held against a policy.
+#[derive(Clone, Copy, Debug)]
+pub struct PackageFacts<'a> {
+    /// Name of the client that packs.
+    pub agent: &'a str,
+    /// Id of the publisher in its manifest.
+    pub publisher: &'a str,
+    /// UUID of its application.
+    pub application: &'a str,
+    /// Now, in seconds since 1970.
+    pub now: u64,
 }
 
 /// How often one device may have a key.
@@ -114,6 +144,21 @@ impl Policy {
             None => findings.push(Finding::open("evidence", "no token was given")),
         }
         findings
+    }
+
+    /// Every rule of it that is about packages.
+    pub fn judge_package(&self, facts: &PackageFacts<'_>) -> Vec<Finding> {
+        let listed = |rule: &str, found: &str, allowed: &[String]| {
+            let holds = allowed.is_empty() || allowed.iter().any(|allowed| allowed == found);
+            Finding::of(rule, holds, format!("{found:?}, allowed are {allowed:?}"))
+        };
+        let packages = &self.packages;
+        vec![
+            self.time(facts.now),
+            listed("package:agent", facts.agent, &packages.agents),
+            listed("package:publisher", facts.publisher, &packages.publishers),
+            listed("package:application", facts.application, &packages.applications),
+        ]
     }
 
     fn class(&self, class: &str) -> Finding {

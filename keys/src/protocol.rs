@@ -4,11 +4,17 @@
 //! Device key and attestation key travel as standard base64 of their DER SubjectPublicKeyInfo, ids and nonces as hexadecimal
 //! digits, times as seconds since 1970.
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 use trustbox_api::key::{KeyRef, PublicKey};
-use trustbox_api::{Bytes, DeviceId};
+use trustbox_api::manifest::{NONCE_SIZE, Terms, WrappedKey};
+use trustbox_api::statement::{FORMAT, Header, Kind};
+use trustbox_api::{Bytes, DeviceId, Secret, wire};
 use trustbox_package::Request;
 use trustbox_package::request::parse_hex;
+use trustbox_verifier::ReferenceValues;
+use zeroize::Zeroizing;
 
 use crate::policy::Policy;
 
@@ -91,6 +97,9 @@ pub struct Device {
     /// The factory's X.509 certificate of the attestation key, DER in base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<String>,
+    /// The factory's X.509 certificate of the device key, DER in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_key_certificate: Option<String>,
 }
 
 /// Moves a device to another state.
@@ -120,6 +129,65 @@ pub struct Rotation {
     pub overlap: u64,
 }
 
+/// Asks to wrap a content key for a package.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContentKeyRequest {
+    /// Header and terms of the package's trusted manifest, as encoded, in base64: the additional data.
+    pub manifest: String,
+    /// The content key, 32 bytes in base64.
+    pub content_key: Zeroizing<String>,
+}
+
+impl ContentKeyRequest {
+    /// What the manifest says, and its bytes; `None` where they are not header and terms of a package and nothing more.
+    pub fn manifest(&self) -> Option<(Header, Terms, Vec<u8>)> {
+        let bytes = BASE64_STANDARD.decode(&self.manifest).ok()?;
+        let (header, rest) = wire::decode_prefix::<Header>(&bytes).ok()?;
+        let terms: Terms = wire::decode(rest).ok()?;
+        ((header.kind, header.format) == (Kind::Manifest, FORMAT)).then_some((header, terms, bytes))
+    }
+
+    /// The content key.
+    pub fn content_key(&self) -> Option<Secret<32>> {
+        let bytes = Zeroizing::new(BASE64_STANDARD.decode(&*self.content_key).ok()?);
+        let mut key = Secret::zero();
+        (bytes.len() == key.expose().len()).then(|| key.expose_mut().copy_from_slice(&bytes))?;
+        Some(key)
+    }
+}
+
+/// A content key under a class key.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ContentKeyAnswer {
+    /// Name of the class key.
+    pub key: String,
+    /// Its version.
+    pub version: u32,
+    /// Nonce, ciphertext and tag of AES-256-GCM in base64.
+    pub wrapped: String,
+}
+
+impl ContentKeyAnswer {
+    /// An answer with a wrapped key.
+    pub fn new(key: &KeyRef, wrapped: &WrappedKey) -> Self {
+        let bytes = [wrapped.nonce.as_ref(), wrapped.ciphertext.as_ref(), wrapped.tag.as_ref()].concat();
+        Self { key: key.name.to_string(), version: key.version, wrapped: BASE64_STANDARD.encode(bytes) }
+    }
+
+    /// The wrapped key in it.
+    pub fn wrapped_key(&self) -> Option<WrappedKey> {
+        let bytes = BASE64_STANDARD.decode(&self.wrapped).ok()?;
+        let (nonce, rest) = bytes.split_at_checked(NONCE_SIZE)?;
+        let (ciphertext, tag) = rest.split_at_checked(32)?;
+        Some(WrappedKey {
+            nonce: Bytes::from_slice(nonce)?,
+            ciphertext: Bytes::from_slice(ciphertext)?,
+            tag: Bytes::from_slice(tag)?,
+        })
+    }
+}
+
 /// A statement of a revoker.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -145,6 +213,25 @@ pub struct ExplainRequest {
     /// When; now, where it is not said.
     #[serde(default)]
     pub at: Option<u64>,
+}
+
+/// Asks whether to believe a device.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VerifyRequest {
+    /// The token, in base64.
+    pub token: String,
+    /// The nonce that was given to the device, hexadecimal digits.
+    pub nonce: String,
+    /// The factory's certificate of its attestation key, DER in base64; without one the registry's key counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
+    /// The device; without one that of the certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_id: Option<String>,
+    /// What is expected of it.
+    #[serde(default)]
+    pub reference: ReferenceValues,
 }
 
 /// The original's question.
@@ -221,6 +308,17 @@ mod tests {
         assert!(parse_key_name("demo-class_2.a").is_some());
         for bad in ["", "..", "-x", "a/b", "a b", "a@2", "ä", &"n".repeat(41)] {
             assert!(parse_key_name(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_wrapped_key_is_told_as_it_is() {
+        let wrapped = WrappedKey { nonce: Bytes([1; 12]), ciphertext: Bytes([2; 32]), tag: Bytes([3; 16]) };
+        let answer = ContentKeyAnswer::new(&KeyRef::new("meter", 2).unwrap(), &wrapped);
+        assert_eq!((answer.key.as_str(), answer.version), ("meter", 2));
+        assert_eq!(answer.wrapped_key(), Some(wrapped));
+        for bad in ["", "AAAA", "!", &BASE64_STANDARD.encode([0; 61]), &BASE64_STANDARD.encode([0; 59])] {
+            assert_eq!(ContentKeyAnswer { wrapped: (*bad).to_owned(), ..answer.clone() }.wrapped_key(), None);
         }
     }
 

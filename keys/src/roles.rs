@@ -21,6 +21,8 @@ pub enum Role {
     ProvisioningAuthority,
     /// Delegates everything else.
     OwnerRoot,
+    /// Certifies devices.
+    FactoryCa,
     /// Signs packages.
     Publisher,
     /// Signs key bundles.
@@ -35,9 +37,10 @@ pub enum Role {
 
 impl Role {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ProvisioningAuthority,
         Self::OwnerRoot,
+        Self::FactoryCa,
         Self::Publisher,
         Self::Releaser,
         Self::Revoker,
@@ -50,6 +53,7 @@ impl Role {
         match self {
             Self::ProvisioningAuthority => "provisioning-authority",
             Self::OwnerRoot => "owner-root",
+            Self::FactoryCa => "factory-ca",
             Self::Publisher => "publisher",
             Self::Releaser => "releaser",
             Self::Revoker => "revoker",

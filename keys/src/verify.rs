@@ -5,9 +5,12 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use serde_json::{Value, json};
-use trustbox_api::Bytes;
-use trustbox_keys::files;
-use trustbox_verifier::{Appraisal, Claims, ReferenceValues, Tier, Token, appraise};
+use trustbox_api::{Bytes, DeviceId, PublicKey};
+use trustbox_keys::factory::{read_pem_or_der, verify_certificate};
+use trustbox_keys::protocol::parse_attestation_key;
+use trustbox_keys::{files, reference, service, tls};
+use trustbox_package::request::hex_bytes_of;
+use trustbox_verifier::{Appraisal, Claims, Tier, Token, appraise};
 
 /// Verifies an attestation token: signature, nonce, and each claim against reference values. Exit status 1 where it is not
 /// to be believed, or a claim is not as it should be.
@@ -18,12 +21,21 @@ pub(crate) struct Verify {
     /// The nonce that was given to the device, in hexadecimal digits
     #[arg(long, value_name = "HEX")]
     nonce: String,
-    /// The device's attestation key, in PEM: that of its certificate
-    #[arg(long, value_name = "KEY")]
-    key: PathBuf,
-    /// What is expected of the device, in TOML; what it does not name is a warning
-    #[arg(long, value_name = "FILE")]
-    reference: Option<PathBuf>,
+    /// The device's attestation key, in PEM
+    #[arg(long, value_name = "KEY", required_unless_present = "certificate")]
+    key: Option<PathBuf>,
+    /// The factory's certificate of the device, PEM or DER; more certificates behind it do not matter
+    #[arg(long, value_name = "FILE", requires = "factory_ca", conflicts_with = "key")]
+    certificate: Option<PathBuf>,
+    /// Certificate of the factory CA
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    factory_ca: Option<PathBuf>,
+    /// What is expected of the device, in TOML; may be repeated. What it does not name is a warning
+    #[arg(long = "reference", value_name = "FILE")]
+    references: Vec<PathBuf>,
+    /// Who must have signed what is expected: FILE.sig beside each file
+    #[arg(long, value_name = "KEY", requires = "references")]
+    reference_key: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -32,29 +44,43 @@ pub(crate) struct Verify {
 impl Verify {
     pub(crate) fn run(&self) -> Result<()> {
         let bytes = files::read(&self.token)?;
-        let key = files::load_public(&self.key)?;
-        let nonce = bytes_of_hex(&self.nonce).ok_or_else(|| anyhow!("--nonce: not hexadecimal digits"))?;
-        let reference = self.reference_values()?;
+        let (device, key) = self.device()?;
+        let nonce = hex_bytes_of(&self.nonce).ok_or_else(|| anyhow!("--nonce: not hexadecimal digits"))?;
+        let signer = self.reference_key.as_deref().map(files::load_public).transpose()?;
+        let reference = reference::read(&self.references, signer.as_ref())?;
         let parsed = Token::parse(&bytes).and_then(|token| token.verify(&key, &nonce));
         let claims = parsed.map_err(|refusal| anyhow!("{}: {refusal}", self.token.display()))?;
         let appraisal = appraise(&claims, &reference);
-        self.show(&claims, &appraisal)?;
+        self.show(&claims, &appraisal, device)?;
         if appraisal.status == Tier::Contraindicated {
             bail!("{}: the device is not as it should be", self.token.display());
         }
         Ok(())
     }
 
-    fn reference_values(&self) -> Result<ReferenceValues> {
-        let Some(path) = &self.reference else { return Ok(ReferenceValues::default()) };
-        let text = String::from_utf8(files::read(path)?.to_vec())?;
-        toml::from_str(&text).with_context(|| format!("{}: not reference values", path.display()))
+    /// The key to believe, and the device where a certificate says which.
+    fn device(&self) -> Result<(Option<DeviceId>, PublicKey)> {
+        if let Some(key) = &self.key {
+            return Ok((None, files::load_public(key)?));
+        }
+        let (Some(certificate), Some(factory_ca)) = (&self.certificate, &self.factory_ca) else {
+            bail!("neither a key nor a certificate");
+        };
+        let der = read_pem_or_der(certificate, "CERTIFICATE")?;
+        let holder = verify_certificate(&der, &tls::certificates(factory_ca)?, service::now());
+        let holder = holder.map_err(|reason| anyhow!("{}: {reason}", certificate.display()))?;
+        let key = parse_attestation_key(&holder.spki);
+        let key = key.with_context(|| format!("{}: not of an attestation key", certificate.display()))?;
+        Ok((Some(holder.device_id), key))
     }
 
-    fn show(&self, claims: &Claims<'_>, appraisal: &Appraisal) -> Result<()> {
+    fn show(&self, claims: &Claims<'_>, appraisal: &Appraisal, device: Option<DeviceId>) -> Result<()> {
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&to_json(claims, appraisal)?)?);
+            println!("{}", serde_json::to_string_pretty(&to_json(claims, appraisal, device)?)?);
             return Ok(());
+        }
+        if let Some(device) = device {
+            println!("certificate verified, device {device}");
         }
         println!("signature and nonce verified, attestation key {}", Bytes(claims.attestation_key));
         for finding in &appraisal.findings {
@@ -65,8 +91,9 @@ impl Verify {
     }
 }
 
-fn to_json(claims: &Claims<'_>, appraisal: &Appraisal) -> Result<Value> {
+fn to_json(claims: &Claims<'_>, appraisal: &Appraisal, device: Option<DeviceId>) -> Result<Value> {
     Ok(json!({
+        "device_id": device.map(|device| device.to_string()),
         "attestation_key_sha256": Bytes(claims.attestation_key).to_string(),
         "wrapping_key_sha256": Bytes(claims.wrapping_key).to_string(),
         "appraisal": serde_json::to_value(appraisal)?,
@@ -79,11 +106,4 @@ const fn tier(tier: Tier) -> &'static str {
         Tier::Warning => "warning",
         Tier::Contraindicated => "contraindicated",
     }
-}
-
-fn bytes_of_hex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.as_bytes();
-    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    let whole = digits.len().is_multiple_of(2) && digits.iter().all(u8::is_ascii_hexdigit);
-    whole.then(|| digits.chunks(2).map(byte).collect()).flatten()
 }

@@ -8,7 +8,7 @@ mod token;
 
 use std::env;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
@@ -18,10 +18,13 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use postgres::{Cluster, Instance, keys_program};
 use rsa::Pkcs1v15Encrypt;
 use serde_json::{Value, json};
+use support::package::{image, opened, pack};
 use support::{Device, Live, World, challenge, connect, plain, ready, release};
 use token::{FOLDER, MODULE, again_with};
 use trustbox_keys::service::store::Store;
 
+/// The token that is pulled out.
+const PULLED: &str = "pulled";
 const SEALED: &str = "kind = \"sealed\"\nkey = \"store.key\"\n";
 
 fn main() -> ExitCode {
@@ -30,7 +33,7 @@ fn main() -> ExitCode {
             libtest_mimic::run(&Arguments { test_threads: Some(2), ..Arguments::from_args() }, trials())
                 .exit_code()
         }
-        None => again_with("keys", |_| ()),
+        None => again_with("keys", |folder| token::add(folder, PULLED)),
     }
 }
 
@@ -46,6 +49,7 @@ fn trials() -> Vec<Trial> {
         trial("a_token_that_cannot_wrap_says_so", || block_on(a_token_that_cannot_wrap_says_so())),
         trial("a_releaser_in_a_token_signs", || block_on(a_releaser_in_a_token_signs())),
         trial("a_lost_token_shows", || block_on(a_lost_token_shows())),
+        trial("a_token_that_is_pulled_out_under_load", || block_on(a_token_that_is_pulled_out())),
         trial("a_ceremony_in_a_token", a_ceremony_in_a_token),
     ]
 }
@@ -242,8 +246,12 @@ async fn a_backup_moves() {
 }
 
 fn uri(object: &str) -> String {
+    uri_in("keys", object)
+}
+
+fn uri_in(token: &str, object: &str) -> String {
     let folder = env::var(FOLDER).unwrap();
-    format!("pkcs11:token=keys;object={object}?module-path={MODULE}&pin-source=file:{folder}/pin")
+    format!("pkcs11:token={token};object={object}?module-path={MODULE}&pin-source=file:{folder}/pin")
 }
 
 const COMPATIBILITY: &str =
@@ -286,6 +294,9 @@ async fn a_token_that_cannot_wrap_says_so() {
     // The key that never leaves is wrapped inside, where the token can.
     admin.ok("PUT", "/v1/keys/meter", &json!({"policy": {"compatibility": true}})).await;
     assert_eq!(as_a_device_of_old(&live, &device).await.len(), 32);
+    // So are content keys, under it.
+    let packed = pack(&live, &world, "build-agent-builder").await.unwrap();
+    assert_eq!(opened(&packed, &as_a_device_of_old(&live, &device).await), image());
     // Destroyed in the token, by two.
     admin.ok("POST", "/v1/keys/meter/versions/1/disable", &Value::Null).await;
     let destroy = "/v1/keys/meter/versions/1/destroy";
@@ -318,7 +329,59 @@ async fn a_releaser_in_a_token_signs() {
     live.running.stop().await;
 }
 
-/// A wrong label is as near to an unplugged token as SoftHSM lets one come: its objects are gone from under the service.
+/// The folder in which SoftHSM keeps a token.
+fn folder_of(token: &str) -> PathBuf {
+    let tokens = Path::new(&env::var(FOLDER).unwrap()).join("tokens");
+    let holds = |folder: &PathBuf| {
+        let object = fs::read(folder.join("token.object")).unwrap();
+        object.windows(token.len()).any(|window| window == token.as_bytes())
+    };
+    fs::read_dir(tokens).unwrap().map(|entry| entry.unwrap().path()).find(holds).unwrap()
+}
+
+/// Its files are moved away while requests are on their way, and come back: as with a module on a cable.
+async fn a_token_that_is_pulled_out() {
+    let uri = uri_in(PULLED, "pulled");
+    let vault = format!("kind = \"pkcs11\"\nuri = \"{uri}\"\ndangerously-exportable = true\n");
+    let world = World::with("sqlite:keys.db", &format!("{vault}[limits]\nburst = 10000\n"), "");
+    let live = world.start().await;
+    let (mut admin, _, device) = ready(&live).await;
+    let (here, away) = (folder_of(PULLED), world.path("away"));
+    let mut other = live.client("admin-bob").await;
+    let asking = tokio::spawn({
+        let device = device.clone();
+        async move {
+            let mut statuses = Vec::new();
+            for nonce in 0..60 {
+                let question = device.asks("meter", &challenge(&mut other).await, nonce);
+                statuses.push(other.send("POST", "/v1/releases", &question).await.status);
+            }
+            statuses
+        }
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    fs::rename(&here, &away).unwrap();
+    let statuses = asking.await.unwrap();
+    let count = |status| statuses.iter().filter(|found| **found == status).count();
+    assert!(count(200) > 0 && count(503) > 0 && count(200) + count(503) == 60, "{statuses:?}");
+    let (status, text) = live.operations("/readyz").await;
+    assert_eq!(status, 503, "{text}");
+    fs::rename(&away, &here).unwrap();
+    // SoftHSM finds it again after a restart only.
+    let mut restarted = Instance::start(&world, 0);
+    let mut factory = connect(&restarted.url().await, &world.path("tls/factory-line-1")).await;
+    release(&mut factory, &device, "meter", 99).await;
+    restarted.stop();
+    let (_, records) = admin.audit().await;
+    let released = |outcome: &str| {
+        let fits = |record: &&Value| record["action"] == "release" && record["outcome"] == outcome;
+        records.iter().filter(fits).count()
+    };
+    assert_eq!((released("allowed"), released("failed")), (count(200) + 1, count(503)));
+    live.running.stop().await;
+}
+
+/// The key alone is gone from the token.
 async fn a_lost_token_shows() {
     let vault = format!("kind = \"pkcs11\"\nuri = \"{}\"\ndangerously-exportable = true\n", uri("lost"));
     let world = World::with("sqlite:keys.db", &vault, "");

@@ -1,8 +1,10 @@
 //! The program itself: what it writes is what was asked for, and dangerous statements take a `--yes`.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -127,6 +129,80 @@ fn keys_on_a_command_line_are_refused() {
         assert!(output.status.code() == Some(1) && stderr.contains("on the command line"), "{stderr}");
         assert!(!stderr.contains(&key));
     }
+}
+
+/// A program at a terminal of its own, by `script`, which is in every Debian.
+struct Terminal {
+    child: Child,
+    shown: String,
+}
+
+impl Terminal {
+    fn start(world: &World, line: &str) -> Self {
+        let command = format!("{} {line}", env!("CARGO_BIN_EXE_trustbox-keys"));
+        let mut script = Command::new("script");
+        script.args(["--quiet", "--return", "--command", &command, "/dev/null"]).current_dir(world.0.path());
+        let child = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        Self { child, shown: String::new() }
+    }
+
+    /// Waits for words, then types.
+    fn answer(&mut self, words: &str, typed: &str) {
+        let mut byte = [0];
+        let seen = self.shown.len();
+        while !self.shown[seen..].contains(words) {
+            assert_eq!(self.child.stdout.as_mut().unwrap().read(&mut byte).unwrap(), 1, "{}", self.shown);
+            self.shown.push(char::from(byte[0]));
+        }
+        // The echo goes off after the prompt is there; nobody types as fast as this would.
+        std::thread::sleep(Duration::from_millis(500));
+        writeln!(self.child.stdin.as_mut().unwrap(), "{typed}").unwrap();
+    }
+
+    /// Exit status, and all that was to be seen.
+    fn end(mut self) -> (Option<i32>, String) {
+        self.child.stdout.as_mut().unwrap().read_to_string(&mut self.shown).unwrap();
+        (self.child.wait().unwrap().code(), self.shown)
+    }
+}
+
+#[test]
+fn passphrases_are_asked_for_and_not_shown() {
+    let world = World::new();
+    let typed = ["the first passphrase", "the second passphrase", "the third passphrase"];
+    let line = "init owner --class-key meter --custodian alice --custodian bob --dangerously-as-root";
+    let mut init = Terminal::start(&world, line);
+    for (what, typed) in ["of custodian alice", "of custodian bob", "of all other keys"].iter().zip(typed) {
+        init.answer(&format!("passphrase {what}: "), typed);
+        init.answer(&format!("passphrase {what}, again: "), typed);
+    }
+    let (status, shown) = init.end();
+    assert_eq!(status, Some(0), "{shown}");
+    assert!(!shown.contains("the first") && !shown.contains("the third"), "{shown}");
+    let line =
+        "delegate revoker --root owner/owner-root.key.age --key owner/revoker.pub.pem --out revoker.st";
+    let mut delegate = Terminal::start(&world, line);
+    delegate.answer("passphrase of the first custodian", typed[0]);
+    delegate.answer("passphrase of the second custodian", typed[1]);
+    let (status, shown) = delegate.end();
+    assert!(status == Some(0) && world.path("revoker.st").exists(), "{shown}");
+    let mut wrong = Terminal::start(&world, line);
+    wrong.answer("passphrase of the first custodian", typed[1]);
+    wrong.answer("passphrase of the second custodian", typed[0]);
+    let (status, shown) = wrong.end();
+    assert!(status == Some(1) && shown.contains("wrong passphrase"), "{shown}");
+    let mut twice =
+        Terminal::start(&world, "init other --class-key meter --custodian alice --dangerously-as-root");
+    twice.answer("passphrase of custodian alice: ", typed[0]);
+    twice.answer("again: ", typed[1]);
+    let (status, shown) = twice.end();
+    assert!(status == Some(1) && shown.contains("not the same twice"), "{shown}");
+    // Where nobody sits at a terminal, it says so and waits for nobody.
+    let mut alone = Command::new("setsid");
+    let alone = alone.arg(env!("CARGO_BIN_EXE_trustbox-keys")).args(line.split(' '));
+    let alone = alone.current_dir(world.0.path()).stdin(Stdio::null()).output().unwrap();
+    let stderr = String::from_utf8_lossy(&alone.stderr);
+    assert!(alone.status.code() == Some(1) && stderr.contains("nobody to ask at a terminal"), "{stderr}");
 }
 
 #[test]

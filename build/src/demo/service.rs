@@ -1,5 +1,5 @@
-//! The key-release service of the demo: the real program, on this host, over mutual TLS. It has a database and certificates of its
-//! own, gone with the demo, and the development keys.
+//! The key-release service of the demo and of tests: the real program, on this host, over mutual TLS. It has a database and
+//! certificates of its own, gone with their folder, and the development keys.
 
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
+use trustbox_api::key::KeyRef;
+use trustbox_keys::client::ServiceKey;
 use trustbox_keys::roles::Role;
 use trustbox_keys::{DevKeys, files};
 use trustbox_package::ClassKey;
@@ -22,10 +24,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The line's client, which enrols devices and asks in their name.
 const LINE: &str = "factory-line";
 const ADMIN: &str = "admin-demo";
+/// The publisher's client, which packs.
+const AGENT: &str = "build-agent-publisher";
 const CLASS: &str = "demo";
 
 /// A running service.
-pub(super) struct KeyService {
+pub(crate) struct KeyService {
     program: PathBuf,
     folder: PathBuf,
     url: String,
@@ -41,7 +45,7 @@ impl Drop for KeyService {
 
 impl KeyService {
     /// Builds and starts it; it knows the development class keys and no device.
-    pub(super) fn start(builder: &Builder, keys: &DevKeys, folder: &Path) -> Result<Self> {
+    pub(crate) fn start(builder: &Builder, keys: &DevKeys, folder: &Path) -> Result<Self> {
         let program = builder.keys_program()?;
         DirBuilder::new()
             .mode(0o700)
@@ -81,6 +85,30 @@ impl KeyService {
         self.call(LINE, "PUT", &format!("/v1/devices/{device_id}"), Some(&entry)).map(drop)
     }
 
+    /// A class key of it, for who packs.
+    pub(crate) fn class_key(&self, key: KeyRef) -> ServiceKey {
+        ServiceKey::new(&self.url, &self.identity(AGENT), key)
+    }
+
+    /// Where it is.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The folder with the certificate of the client that packs.
+    pub(crate) fn agent(&self) -> PathBuf {
+        self.identity(AGENT)
+    }
+
+    /// The folder with the certificate of the factory's client.
+    pub(crate) fn line(&self) -> PathBuf {
+        self.identity(LINE)
+    }
+
+    fn identity(&self, client: &str) -> PathBuf {
+        self.folder.join("tls").join(client)
+    }
+
     /// A challenge to attest over.
     pub(super) fn challenge(&self) -> Result<String> {
         Ok(self.asking("challenge", LINE).output()?.trim().to_owned())
@@ -106,7 +134,7 @@ impl KeyService {
     }
 
     /// Verifies the audit log; returns how many records say this action and outcome.
-    pub(super) fn audited(&self, action: &str, outcome: &str) -> Result<usize> {
+    pub(crate) fn audited(&self, action: &str, outcome: &str) -> Result<usize> {
         let path = self.folder.join("audit.jsonl");
         fs::write(&path, self.call(ADMIN, "GET", "/v1/audit", None)?)?;
         let said = Tool::new(&self.program).args(["audit", "verify"]).arg(&path).output()?;
@@ -121,7 +149,7 @@ impl KeyService {
     }
 
     /// Ends it in good order.
-    pub(super) fn stop(&mut self) -> Result<()> {
+    pub(crate) fn stop(&mut self) -> Result<()> {
         Tool::new("kill").arg("-TERM").arg(self.child.id().to_string()).output()?;
         let start = Instant::now();
         while start.elapsed() < PATIENCE {
@@ -146,13 +174,14 @@ impl KeyService {
 
     fn asking(&self, command: &str, client: &str) -> Tool {
         let tool = Tool::new(&self.program).args([command, "--service", &self.url, "--identity"]);
-        tool.arg(self.folder.join("tls").join(client))
+        tool.arg(self.identity(client))
     }
 }
 
 fn configure(program: &Path, keys: &DevKeys, folder: &Path) -> Result<()> {
     let tls = Tool::new(program).arg("tls").arg(folder.join("tls")).args(["--host", "127.0.0.1"]);
-    tls.args(["--client", "admin:demo", "--client", "factory:line"]).output()?;
+    let clients = ["--client", "admin:demo", "--client", "factory:line", "--client", "build-agent:publisher"];
+    tls.args(clients).output()?;
     files::write_private(&folder.join("store.key"), ClassKey::generate()?.expose())?;
     let at = |path: PathBuf| path.display().to_string();
     let config = format!(

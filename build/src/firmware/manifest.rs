@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
+use trustbox_api::command::Lifecycle;
+use trustbox_api::message::Profile as api;
+use trustbox_api::token::{IMPLEMENTATION_DOMAIN, OPTEE, TRUSTBOX, lifecycle};
+use trustbox_verifier::{Reference, ReferenceValues};
 
 use crate::board::Profile;
 use crate::board::soc::MediumKind;
@@ -14,7 +18,7 @@ use crate::firmware::images::Images;
 use crate::hash::{files_below, sha256_hex};
 
 /// Changes when what is written changes.
-pub(crate) const FORMAT: &str = "1";
+pub(crate) const FORMAT: &str = "2";
 /// The source packages that are inside.
 const PACKAGES: [&str; 3] = ["arm-trusted-firmware", "optee-os", "u-boot"];
 /// Where and when, which differ from build to build.
@@ -27,6 +31,7 @@ pub(crate) fn write(builder: &Builder, out: &Path, ta: &Path, media: &[(MediumKi
     fs::write(out.join("NOT-TRUSTED"), text)?;
     save(out, "sbom.cdx.json", &bill_of_materials(builder)?)?;
     save(out, "reference-values.json", &reference_values(builder, out, ta, media)?)?;
+    fs::write(out.join("reference-values.toml"), verifiers(builder)?)?;
     fs::write(out.join("SUMMARY"), summary(builder, out, media)?)?;
     save(out, "manifest.json", &manifest(builder, out, media, &reasons)?)
 }
@@ -139,6 +144,28 @@ fn reference_values(
         "optee": digest("tee-raw.bin")?, "trustbox_ta": sha256_hex(&fs::read(ta)?),
         "u_boot": digest("u-boot.bin")?, "device_tree": digest("linux.dtb")?, "media": media.collect::<Vec<_>>(),
     }))
+}
+
+/// What a token says of a device with this firmware, for `trustbox-keys verify --reference`.
+///
+/// OP-TEE and the TA measure themselves as they are in memory, which no file here is: those values come from a first boot.
+fn verifiers(builder: &Builder) -> Result<String> {
+    let board = &builder.board;
+    let production = board.profile == Profile::Production;
+    let kind = [IMPLEMENTATION_DOMAIN, board.name.get_ref().as_bytes()].concat();
+    let component = |kind: &str| Reference { kind: kind.to_owned(), required: true, ..Reference::default() };
+    let values = ReferenceValues {
+        implementation_ids: vec![sha256_hex(&kind)],
+        lifecycles: vec![
+            lifecycle(Lifecycle::Locked, if production { api::Production } else { api::Dev }).into(),
+        ],
+        rollback_protection: production,
+        unique_hardware_key: production,
+        components: vec![component(OPTEE), component(TRUSTBOX)],
+        ..ReferenceValues::default()
+    };
+    let note = "# add measurements of optee and trustbox from the token of a device that you trust";
+    Ok(format!("# {}, {}\n{note}\n{}", board.title, board.profile.name(), toml::to_string(&values)?))
 }
 
 fn summary(builder: &Builder, out: &Path, media: &[(MediumKind, Images)]) -> Result<String> {

@@ -37,6 +37,12 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "SOURCE")]
     #[serde(deserialize_with = "source")]
     pub(crate) class_keys: Option<Source>,
+    /// Key service that wraps with the class key, which stays there
+    #[arg(long, value_name = "https://HOST:PORT", requires = "identity", conflicts_with_all = ["class_keys", "legacy"])]
+    pub(crate) key_service: Option<String>,
+    /// Who asks the key service: a folder with ca.pem, client.pem and client.key.pem, role build-agent
+    #[arg(long, value_name = "DIR", requires = "key_service")]
+    pub(crate) identity: Option<PathBuf>,
     /// Private key of the publisher: a file or in a token (pkcs11:…) [default: the development key]
     #[arg(long, value_name = "KEY")]
     #[serde(deserialize_with = "source")]
@@ -82,6 +88,9 @@ pub(crate) struct Settings {
     /// Of the original format: certificate of that key, in PEM
     #[arg(long, value_name = "FILE", requires = "legacy")]
     pub(crate) certificate: Option<PathBuf>,
+    /// Also write what a verifier must expect of a device with this enclave, TOML signed by the publisher: FILE and FILE.sig
+    #[arg(long, value_name = "FILE.toml", conflicts_with = "legacy")]
+    pub(crate) reference_out: Option<PathBuf>,
     /// Where to write the package
     #[arg(long, value_name = "FILE.cpk")]
     pub(crate) out: Option<PathBuf>,
@@ -107,6 +116,8 @@ impl Settings {
             vendor: self.vendor.or(other.vendor),
             class_key: self.class_key.or(other.class_key),
             class_keys: self.class_keys.or(other.class_keys),
+            key_service: self.key_service.or(other.key_service),
+            identity: self.identity.or(other.identity),
             publisher: self.publisher.or(other.publisher),
             owner_root: self.owner_root.or(other.owner_root),
             ta_key: self.ta_key.or(other.ta_key),
@@ -120,6 +131,7 @@ impl Settings {
             app_version: self.app_version.or(other.app_version),
             signer: self.signer.or(other.signer),
             certificate: self.certificate.or(other.certificate),
+            reference_out: self.reference_out.or(other.reference_out),
             out: self.out.or(other.out),
         }
     }
@@ -136,11 +148,13 @@ impl Settings {
     pub(crate) fn check_legacy(&self) -> Result<()> {
         let ours = [
             ("class-key", self.class_key.is_some()),
+            ("key-service", self.key_service.is_some()),
             ("publisher", self.publisher.is_some()),
             ("owner-root", self.owner_root.is_some()),
             ("min-optee", self.min_optee.is_some()),
             ("min-ta", self.min_ta.is_some()),
             ("sbom", self.sbom.is_some() || self.sbom_of.is_some()),
+            ("reference-out", self.reference_out.is_some()),
         ];
         let original = [
             ("app-id", self.app_id.is_some()),
@@ -162,6 +176,7 @@ impl Settings {
         Self {
             image: at(self.image),
             class_keys: source(self.class_keys),
+            identity: at(self.identity),
             publisher: source(self.publisher),
             owner_root: at(self.owner_root),
             ta_key: source(self.ta_key),
@@ -169,6 +184,7 @@ impl Settings {
             sbom_of: at(self.sbom_of),
             signer: source(self.signer),
             certificate: at(self.certificate),
+            reference_out: at(self.reference_out),
             out: at(self.out),
             ..self
         }

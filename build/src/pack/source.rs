@@ -5,14 +5,16 @@ use std::str::FromStr;
 
 use anyhow::{Context, Error, Result, bail};
 use trustbox_api::key::{KeyId, KeyRef};
+use trustbox_keys::client::ServiceKey;
 use trustbox_keys::{ClassKeys, DevKeys, dev, files};
 use trustbox_package::original::Rs256;
-use trustbox_package::seal::Aes256;
+use trustbox_package::seal::{Aes256, WrapContentKey};
 use trustbox_package::sign::{Es256, public_key};
 use trustbox_pkcs11::{AesKey, EcKey, RsaKey, SCHEME, Uri};
 
 use crate::builder::Repo;
 use crate::pack::settings::Settings;
+use crate::usage::Usage;
 use crate::{sign_ta, ui};
 
 /// Where a key is.
@@ -42,7 +44,9 @@ impl FromStr for Source {
             return Ok(Self::Token(text.parse()?));
         }
         if text.starts_with("http://") || text.starts_with("https://") {
-            bail!("{text}: keys do not come from a key service yet\nhelp: name a file or a token (pkcs11:…)");
+            bail!(
+                "{text}: no key comes out of a key service\nhelp: --key-service has it wrap with a class key that stays there"
+            );
         }
         Ok(Self::File(text.into()))
     }
@@ -62,7 +66,19 @@ pub(crate) fn publisher(settings: &Settings) -> Result<(Box<dyn Es256>, KeyId)> 
     Ok((key, owner_root.id()))
 }
 
-/// A class key.
+/// What wraps the content key.
+pub(crate) fn wrapping_key(settings: &Settings, key: &KeyRef) -> Result<Box<dyn WrapContentKey>> {
+    match (&settings.key_service, &settings.identity) {
+        (Some(_), _) if settings.class_keys.is_some() => {
+            Err(Usage("key-service and class-keys exclude each other\nhelp: leave one out".to_owned()).into())
+        }
+        (Some(url), Some(identity)) => Ok(Box::new(ServiceKey::new(url, identity, *key))),
+        (None, None) => Ok(Box::new(class_key(settings, key)?)),
+        _ => Err(Usage("key-service and identity go together\nhelp: name both".to_owned()).into()),
+    }
+}
+
+/// A class key that encrypts here or in a token.
 pub(crate) fn class_key(settings: &Settings, key: &KeyRef) -> Result<Box<dyn Aes256>> {
     Ok(match &settings.class_keys {
         Some(Source::File(path)) => Box::new(ClassKeys::load(path)?.require(key)?.clone()),
@@ -123,6 +139,6 @@ mod tests {
         assert_eq!(shown("pkcs11:object=a?pin-source=file:/p"), "token pkcs11:object=a");
         assert!("pkcs11:".parse::<Source>().is_err());
         let error = "https://keys/get".parse::<Source>().err().unwrap().to_string();
-        assert!(error.contains("do not come from a key service yet\nhelp: "), "{error}");
+        assert!(error.contains("no key comes out of a key service\nhelp: --key-service"), "{error}");
     }
 }

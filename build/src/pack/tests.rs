@@ -1,6 +1,7 @@
 //! Tests of packing, with keys of a folder of their own, all named, so that no development key is touched.
 
 use clap::Parser;
+use sha2::Digest;
 use tempfile::TempDir;
 use trustbox_keys::{DevKeys, dev};
 
@@ -69,6 +70,24 @@ fn signed_image_becomes_a_package() {
     assert_eq!((terms.min_optee, terms.min_ta), (Version(4, 10, 0), Version(0, 1, 0)));
     let root = files::load_public(&bench.keys.public_path(dev::Role::OwnerRoot)).unwrap().id();
     assert_eq!(package.trusted().unwrap().manifest.header.root, root);
+}
+
+#[test]
+fn what_a_verifier_must_expect_is_written_and_signed() {
+    let bench = Bench::new(&image());
+    let path = PathBuf::from(bench.path("expected.toml"));
+    bench.pack(bench.line(&["--reference-out", path.to_str().unwrap()])).unwrap();
+    let public = files::load_public(&bench.keys.public_path(dev::Role::Publisher)).unwrap();
+    let values = reference::read(&[path], Some(&public)).unwrap();
+    let root = files::load_public(&bench.keys.public_path(dev::Role::OwnerRoot)).unwrap().id();
+    assert_eq!(values.owner_root, Some(root.to_string()));
+    let [enclave] = &values.components[..] else { panic!("{:?}", values.components) };
+    let digest: [u8; 32] = sha2::Sha256::digest(&bench.image).into();
+    assert_eq!(enclave.measurements, [trustbox_api::Bytes(digest).to_string()]);
+    assert_eq!(enclave.signer, Some(public.id().to_string()));
+    assert_eq!(enclave.kind, Uuid(trustbox_api::Bytes(*b"an enclave uuid!")).to_string());
+    let legacy = bench.line(&["--legacy", "--reference-out", "x"]);
+    assert!(bench.pack(legacy).is_err());
 }
 
 #[test]

@@ -16,6 +16,7 @@ pub(crate) mod on_device;
 mod packages;
 mod remote;
 mod signing;
+mod station;
 mod tap;
 mod xtest;
 mod yocto;
@@ -117,6 +118,7 @@ const CHECKS: [(&str, bool, Check); 19] = [
     ("image", false, |builder, _| image::run(builder)),
     ("device", false, |builder, args| on_device::suite(builder, &selected(args), args.level)),
     ("examples", false, |builder, _| examples::run(builder)),
+    ("station", false, |builder, _| station::run(builder)),
     ("campaign", false, |builder, _| crate::campaign::check(builder)),
     ("demo", false, |builder, _| on_device::demo(builder)),
     ("xtest", false, |builder, _| on_device::xtest(builder)),

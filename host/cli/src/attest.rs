@@ -11,6 +11,7 @@ use trustbox_api::Command;
 use trustbox_api::limits::MAX_TOKEN_NONCE;
 use trustbox_api::token::NONCE_SIZES;
 use trustbox_client::{Error, TrustBox};
+use trustbox_package::request::hex;
 use trustbox_verifier::{Claims, Token, lifecycle_name};
 
 use crate::arguments::Attest;
@@ -114,13 +115,6 @@ fn to_text(claims: &Claims<'_>) -> String {
         }
     }
     text
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use trustbox_api::Uuid;
 use trustbox_client::{EnclaveSession, TrustBox};
+use trustbox_package::request::hex;
 
 use crate::arguments::{HexBytes, Input, Invoke, Limit};
 use crate::failure::Failure;
@@ -151,10 +152,6 @@ fn printable(reply: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(reply).ok()?;
     let harmless = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
     text.chars().all(harmless).then_some(text)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@
 //! {"type":"decommission","device_id":"…","nonce":"…"}
 //! ```
 
+use std::fmt::Write;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -112,6 +114,21 @@ pub fn parse_hex<const N: usize>(text: &str) -> Option<Bytes<N>> {
     Some(Bytes(std::array::from_fn(|index| (digits[2 * index] << 4 | digits[2 * index + 1]) as u8)))
 }
 
+/// Bytes as lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Bytes of hexadecimal digits, however many, or `None` where the text is something else.
+pub fn hex_bytes_of(text: &str) -> Option<Vec<u8>> {
+    let digits: Option<Vec<u32>> = text.chars().map(|c| c.to_digit(16)).collect();
+    let digits = digits.filter(|digits| digits.len().is_multiple_of(2))?;
+    Some(digits.chunks(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect())
+}
+
 mod hex_bytes {
     use super::*;
 
@@ -156,6 +173,9 @@ mod tests {
             provision.to_json().unwrap(),
             format!(r#"{{"type":"provision","device_id":"{id}","nonce":"{nonce}"}}"#)
         );
+        assert_eq!(hex(&[0, 0xab]), "00ab");
+        assert_eq!(hex_bytes_of("00aB"), Some(vec![0, 0xab]));
+        assert!(hex_bytes_of("0").is_none() && hex_bytes_of("0g").is_none() && hex_bytes_of("+1").is_none());
         let import = Request::KeyImport {
             device_id: Bytes([0xab; 32]),
             nonce: Bytes([1; 32]),

@@ -104,6 +104,42 @@ pub trait Aes256 {
     ) -> Result<Bytes<TAG_SIZE>, SealError>;
 }
 
+impl<K: Aes256 + ?Sized> Aes256 for Box<K> {
+    fn encrypt(
+        &self,
+        nonce: &Bytes<NONCE_SIZE>,
+        additional: &[u8],
+        bytes: &mut [u8],
+    ) -> Result<Bytes<TAG_SIZE>, SealError> {
+        (**self).encrypt(nonce, additional, bytes)
+    }
+}
+
+/// A class key that wraps content keys: one that encrypts, or one in a key service.
+pub trait WrapContentKey {
+    /// Wraps a content key, with the manifest's header and terms as additional data. `nonce` is a fresh one, for a class key that
+    /// does not choose its own.
+    fn wrap(
+        &self,
+        nonce: &Bytes<NONCE_SIZE>,
+        additional: &[u8],
+        content_key: &Secret<32>,
+    ) -> Result<WrappedKey, SealError>;
+}
+
+impl<K: Aes256 + ?Sized> WrapContentKey for K {
+    fn wrap(
+        &self,
+        nonce: &Bytes<NONCE_SIZE>,
+        additional: &[u8],
+        content_key: &Secret<32>,
+    ) -> Result<WrappedKey, SealError> {
+        let mut key = content_key.clone();
+        let tag = self.encrypt(nonce, additional, key.expose_mut())?;
+        Ok(WrappedKey { nonce: *nonce, ciphertext: Bytes(*key.expose()), tag })
+    }
+}
+
 impl Aes256 for ClassKey {
     fn encrypt(
         &self,
@@ -140,7 +176,7 @@ impl Fresh {
 pub fn seal(
     image: &[u8],
     edition: &Edition,
-    class_key: &(impl Aes256 + ?Sized),
+    class_key: &(impl WrapContentKey + ?Sized),
     publisher: &(impl Es256 + ?Sized),
 ) -> Result<Vec<u8>, SealError> {
     seal_with(Fresh::generate()?, image, edition, None, class_key, publisher)
@@ -152,7 +188,7 @@ pub fn seal_with(
     image: &[u8],
     edition: &Edition,
     sbom: Option<&[u8]>,
-    class_key: &(impl Aes256 + ?Sized),
+    class_key: &(impl WrapContentKey + ?Sized),
     publisher: &(impl Es256 + ?Sized),
 ) -> Result<Vec<u8>, SealError> {
     Parts::read(image)?;
@@ -238,7 +274,7 @@ fn statement(
     terms: &Terms,
     edition: &Edition,
     fresh: &Fresh,
-    class_key: &(impl Aes256 + ?Sized),
+    class_key: &(impl WrapContentKey + ?Sized),
     publisher: &(impl Es256 + ?Sized),
 ) -> Result<Vec<u8>, SealError> {
     let header = Header {
@@ -249,10 +285,7 @@ fn statement(
         sequence: terms.version.into(),
     };
     let front = [sign::encode(&header)?, sign::encode(terms)?].concat();
-    let mut key = fresh.content_key.clone();
-    let nonce = fresh.key_nonce;
-    let tag = class_key.encrypt(&nonce, &front, key.expose_mut())?;
-    let wrapped = WrappedKey { nonce, ciphertext: Bytes(*key.expose()), tag };
+    let wrapped = class_key.wrap(&fresh.key_nonce, &front, &fresh.content_key)?;
     let payload = [front, sign::encode(&wrapped)?].concat();
     Ok(sign::payload(&payload, publisher)?)
 }

@@ -21,6 +21,7 @@ use crate::layout::Place;
 use crate::open::open;
 use crate::original::{self, OriginalEdition, Rs256};
 use crate::package::Package;
+use crate::request::hex;
 use crate::seal::{Edition, Fresh, seal_with};
 use crate::sign::{Es256, SignError};
 
@@ -124,10 +125,6 @@ pub(crate) fn packages() -> [(&'static str, Vec<u8>); 3] {
         ("trustbox.cpk", trustbox(None)),
         ("trustbox-sbom.cpk", trustbox(Some(SBOM.as_bytes()))),
     ]
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn description() -> Value {

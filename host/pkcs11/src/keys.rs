@@ -5,6 +5,7 @@ use cryptoki::mechanism::aead::GcmParams;
 use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsPssParams};
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
+use cryptoki::session::Session;
 use sha2::{Digest, Sha256};
 use trustbox_api::manifest::{NONCE_SIZE, TAG_SIZE};
 use trustbox_api::{Bytes, PublicKey};
@@ -148,10 +149,8 @@ impl Aes256 for AesKey {
     ) -> Result<Bytes<TAG_SIZE>, SealError> {
         let failed = |error: cryptoki::error::Error| SealError::Elsewhere(error.to_string());
         let mut used = nonce.0;
-        let parameters =
-            GcmParams::new(&mut used, additional, (TAG_SIZE as u64 * 8).into()).map_err(failed)?;
-        let mechanism = Mechanism::AesGcm(parameters);
-        let encrypted = self.token.session.encrypt(&mechanism, self.key, bytes).map_err(failed)?;
+        let encrypted =
+            encrypt_gcm(&self.token.session, self.key, &mut used, additional, bytes).map_err(failed)?;
         if used != nonce.0 {
             return Err(SealError::Elsewhere("the token takes no nonce but its own".to_owned()));
         }
@@ -159,6 +158,18 @@ impl Aes256 for AesKey {
         bytes.copy_from_slice(text);
         Bytes::from_slice(tag).ok_or(SealError::Encryption)
     }
+}
+
+/// Ciphertext and tag. A token that takes no nonce but its own puts that one in place of the one given.
+pub(crate) fn encrypt_gcm(
+    session: &Session,
+    key: ObjectHandle,
+    nonce: &mut [u8; NONCE_SIZE],
+    additional: &[u8],
+    bytes: &[u8],
+) -> cryptoki::error::Result<Vec<u8>> {
+    let parameters = GcmParams::new(nonce, additional, (TAG_SIZE as u64 * 8).into())?;
+    session.encrypt(&Mechanism::AesGcm(parameters), key, bytes)
 }
 
 fn elsewhere(error: cryptoki::error::Error) -> SignError {

@@ -7,7 +7,7 @@
 //! | [`EcKey`] | signs packages (publisher) | `CKM_ECDSA` |
 //! | [`RsaKey`] | signs TAs for OP-TEE (OEM), and packages of the original | `CKM_RSA_PKCS_PSS`, `CKM_RSA_PKCS` |
 //! | [`AesKey`] | wraps content keys (class key) | `CKM_AES_GCM` |
-//! | [`KeySession`] | makes class keys, and wraps them for devices (key service) | `CKM_RSA_PKCS_OAEP`, `CKM_RSA_PKCS` |
+//! | [`KeySession`] | makes class keys, wraps them for devices and content keys under them (key service) | `CKM_RSA_PKCS_OAEP`, `CKM_RSA_PKCS`, `CKM_AES_GCM` |
 #![forbid(unsafe_code)]
 
 mod keys;

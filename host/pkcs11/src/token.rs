@@ -27,6 +27,7 @@ static MODULES: Mutex<BTreeMap<PathBuf, Pkcs11>> = Mutex::new(BTreeMap::new());
 /// A logged-in session.
 pub(crate) struct Token {
     pub(crate) session: Session,
+    module: Pkcs11,
     uri: Uri,
 }
 
@@ -46,7 +47,12 @@ impl Token {
         let slot = find_slot(&module, uri)?;
         let session = open(&module, slot).with_context(|| format!("{uri}: no session with the token"))?;
         log_in(&session, uri)?;
-        Ok(Self { session, uri: uri.clone() })
+        Ok(Self { session, module, uri: uri.clone() })
+    }
+
+    /// Whether the token is where it was, and says so.
+    pub(crate) fn check(&self) -> cryptoki::error::Result<()> {
+        self.module.get_token_info(self.session.get_session_info()?.slot_id()).map(drop)
     }
 
     /// The object of a class that the URI names.
@@ -84,11 +90,14 @@ fn load(path: &Path) -> Result<Pkcs11> {
 }
 
 fn find_slot(module: &Pkcs11, uri: &Uri) -> Result<Slot> {
-    let slots =
-        module.get_slots_with_initialized_token().with_context(|| format!("{uri}: no list of tokens"))?;
+    let slots = module.get_slots_with_token().with_context(|| format!("{uri}: no list of tokens"))?;
     let (mut labels, mut found) = (Vec::new(), Vec::new());
     for slot in slots {
-        let info = module.get_token_info(slot)?;
+        // Another token that does not answer is no reason not to find this one.
+        let Ok(info) = module.get_token_info(slot) else { continue };
+        if !info.token_initialized() {
+            continue;
+        }
         let fits = |wanted: &Option<String>, has: &str| {
             wanted.as_deref().is_none_or(|wanted| wanted == has.trim_end())
         };

@@ -9,10 +9,11 @@ use cryptoki::error::{Error, RvError};
 use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsOaepParams, PkcsOaepSource};
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
-use trustbox_api::PublicKey;
+use trustbox_api::manifest::{NONCE_SIZE, WrappedKey};
+use trustbox_api::{Bytes, PublicKey, Secret};
 use zeroize::Zeroizing;
 
-use crate::keys::{EcKey, P256};
+use crate::keys::{EcKey, P256, encrypt_gcm};
 use crate::token::Token;
 use crate::uri::Uri;
 
@@ -61,7 +62,7 @@ impl KeySession {
 
     /// Whether the token answers.
     pub fn check(&self) -> Result<(), TokenError> {
-        self.token.session.get_session_info().map_err(lost)?;
+        self.token.check().map_err(lost)?;
         self.token.session.find_objects(&[Attribute::Label(b"-".to_vec())]).map(drop).map_err(lost)
     }
 
@@ -102,6 +103,23 @@ impl KeySession {
         // It would go with the session; a failure to remove it earlier harms nobody.
         let _ = self.token.session.destroy_object(device);
         wrapped
+    }
+
+    /// Wraps a content key under a class key, with AES-256-GCM.
+    pub fn wrap_content_key(
+        &self,
+        label: &str,
+        nonce: &Bytes<NONCE_SIZE>,
+        additional: &[u8],
+        content_key: &Secret<32>,
+    ) -> Result<WrappedKey, TokenError> {
+        let (key, mut nonce) = (self.find(label)?, *nonce);
+        let encrypted = encrypt_gcm(&self.token.session, key, &mut nonce.0, additional, content_key.expose())
+            .map_err(refused)?;
+        let wrapped = encrypted.split_at_checked(32).and_then(|(key, tag)| {
+            Some(WrappedKey { nonce, ciphertext: Bytes::from_slice(key)?, tag: Bytes::from_slice(tag)? })
+        });
+        wrapped.ok_or_else(|| TokenError::Lost(format!("{} bytes are no wrapped key", encrypted.len())))
     }
 
     /// The value of a key that was made exportable, for tests.

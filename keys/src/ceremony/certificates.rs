@@ -16,8 +16,6 @@ use rcgen::{
     KeyPair, KeyUsagePurpose,
 };
 
-use trustbox_api::PublicKey;
-
 use crate::files;
 use crate::service::identity::Role;
 
@@ -47,28 +45,6 @@ pub fn ensure_all(dir: &Path, hosts: &[String], clients: &[(Role, String)]) -> R
     Ok(())
 }
 
-/// Certifies a key that is elsewhere, as a factory does with a device's attestation key; returns DER.
-pub fn certify(dir: &Path, common_name: &str, key: &PublicKey) -> Result<Vec<u8>> {
-    let (ca, _) = authority(dir)?;
-    let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, common_name);
-    let point = Point([&[4], key.0.as_ref()].concat());
-    Ok(params.signed_by(&point, &ca)?.der().to_vec())
-}
-
-/// An uncompressed point of P-256.
-struct Point(Vec<u8>);
-
-impl rcgen::PublicKeyData for Point {
-    fn der_bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
-        &rcgen::PKCS_ECDSA_P256_SHA256
-    }
-}
-
 fn make_dir(dir: &Path) -> Result<()> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
     made.with_context(|| format!("cannot make {}", dir.display()))
@@ -81,21 +57,30 @@ fn authority(dir: &Path) -> Result<(Issuer<'static, KeyPair>, String)> {
         "{} has half of a CA\nhelp: bring {CA_KEY} back, or begin in another folder",
         dir.display()
     );
-    let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, "TrustBox keys CA");
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     if !path.exists() {
         let key = KeyPair::generate()?;
         files::write_private(&key_path, key.serialize_pem().as_bytes())?;
-        let ca = CertifiedIssuer::self_signed(params.clone(), key)?;
+        let ca = CertifiedIssuer::self_signed(ca_params(), key)?;
         files::write(&path, ca.pem().as_bytes())?;
     }
     let bytes = files::read_private(&key_path)?;
     let key = KeyPair::from_pem(std::str::from_utf8(&bytes).unwrap_or_default());
     let key = key.ok().with_context(|| format!("{}: not a private key in PEM", key_path.display()))?;
     let pem = String::from_utf8(files::read(&path)?.to_vec())?;
-    Ok((Issuer::new(params, key), pem))
+    Ok((issuer(key), pem))
+}
+
+/// A CA by its key, to sign with.
+pub fn issuer(key: KeyPair) -> Issuer<'static, KeyPair> {
+    Issuer::new(ca_params(), key)
+}
+
+fn ca_params() -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, "TrustBox keys CA");
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
 }
 
 fn issue(

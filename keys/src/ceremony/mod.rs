@@ -3,7 +3,7 @@
 //! | key | protected by | who uses it later |
 //! | --- | --- | --- |
 //! | owner root | the passphrases of two custodians, both at once | both, offline: delegations, rotation, decommission |
-//! | provisioning authority | the passphrase | factory |
+//! | provisioning authority, factory CA | the passphrase | factory |
 //! | releaser, store key, class keys | the passphrase, or a PKCS#11 token | key service |
 //! | revoker | the passphrase, or a PKCS#11 token | whoever answers incidents |
 //! | publisher | the passphrase, or a PKCS#11 token | build pipeline |
@@ -32,7 +32,7 @@ use zeroize::Zeroizing;
 
 use crate::roles::{self, Protect, Role};
 use crate::service::config::refuse_open_folder;
-use crate::{ClassKeys, files, issue, show};
+use crate::{ClassKeys, factory, files, issue, show};
 use protect::Passphrase;
 
 /// File of the key that seals class keys in the service's database.
@@ -145,6 +145,11 @@ impl Plan {
             Some(uri) => self.class_keys_in_token(uri)?,
             None => self.class_keys_in_file(dir, &everyday)?,
         }
+        let factory = protect::read_signing_key(
+            &dir.join(everyday.file_name(Role::FactoryCa)),
+            std::slice::from_ref(&self.passphrase),
+        )?;
+        files::write(&dir.join(factory::CA_FILE), factory::self_signed(&factory)?.as_bytes())?;
         self.delegate(dir)?;
         let text = self.transcript(dir, &lines)?;
         files::write(&dir.join(TRANSCRIPT), text.as_bytes())?;

@@ -13,6 +13,7 @@ use p256::pkcs8::DecodePrivateKey;
 use zeroize::Zeroizing;
 
 use crate::files;
+use crate::roles::Role;
 
 /// Suffix of encrypted files.
 pub const SUFFIX: &str = "age";
@@ -64,7 +65,7 @@ pub fn decrypt(bytes: &[u8], passphrases: &[Passphrase]) -> Result<Zeroizing<Vec
 /// Reads a secret file, encrypted or plain.
 pub fn read(path: &Path, passphrases: &[Passphrase]) -> Result<Zeroizing<Vec<u8>>> {
     let bytes = files::read_private(path)?;
-    if path.extension().is_none_or(|suffix| suffix != SUFFIX) {
+    if !is_encrypted(path) {
         return Ok(bytes);
     }
     if passphrases.is_empty() {
@@ -92,6 +93,43 @@ pub fn read_passphrase(path: &Path) -> Result<Passphrase> {
     let passphrase = SecretString::from(text.lines().next().unwrap_or_default().to_owned());
     check(&passphrase).with_context(|| path.display().to_string())?;
     Ok(passphrase)
+}
+
+/// A passphrase that somebody types at the terminal, without echo.
+pub fn ask(what: &str) -> Result<Passphrase> {
+    let typed = rpassword::prompt_password(format!("{what}: ")).map(SecretString::from);
+    let typed =
+        typed.with_context(|| format!("{what}: nobody to ask at a terminal\nhelp: give it in a file"))?;
+    check(&typed)?;
+    Ok(typed)
+}
+
+/// A new one, typed twice.
+pub fn ask_for_new(what: &str) -> Result<Passphrase> {
+    let (first, second) = (ask(what)?, ask(&format!("{what}, again"))?);
+    ensure!(first.expose_secret() == second.expose_secret(), "{what}: not the same twice");
+    Ok(first)
+}
+
+/// What opens a file of a ceremony, from the terminal; nothing for a file that is not encrypted.
+pub fn ask_for_file(path: &Path) -> Result<Vec<Passphrase>> {
+    if !is_encrypted(path) {
+        return Ok(Vec::new());
+    }
+    let (shown, name) = (path.display(), path.file_name().unwrap_or_default());
+    let takes_two = |role: &Role| role.takes_two() && name == role.private_file_name(SUFFIX).as_str();
+    if Role::ALL.iter().any(takes_two) {
+        let who = ["first", "second"];
+        return who
+            .iter()
+            .map(|who| ask(&format!("passphrase of the {who} custodian for {shown}")))
+            .collect();
+    }
+    Ok(vec![ask(&format!("passphrase for {shown}"))?])
+}
+
+fn is_encrypted(path: &Path) -> bool {
+    path.extension().is_some_and(|suffix| suffix == SUFFIX)
 }
 
 /// The service's passphrase, from its file or the environment; none where neither is.

@@ -1,12 +1,13 @@
 //! `trustbox-keys init`, `status` and `tls`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use trustbox_api::Uuid;
 use trustbox_api::key::KeyName;
-use trustbox_keys::ceremony::{self, Plan, certificates, protect};
+use trustbox_keys::ceremony::protect::{self, Passphrase};
+use trustbox_keys::ceremony::{self, Plan, certificates};
 use trustbox_keys::protocol::parse_key_name;
 use trustbox_keys::service::config::refuse_root;
 use trustbox_keys::service::identity::Role;
@@ -17,12 +18,13 @@ use trustbox_pkcs11::Uri;
 pub(crate) struct Init {
     /// Folder of the keys; it must not be there yet
     dir: PathBuf,
-    /// A custodian of the owner root, and the file with that one's passphrase; twice, in the order in which both give it later
-    #[arg(long = "custodian", value_name = "NAME=FILE", value_parser = parse_custodian)]
-    custodians: Vec<(String, PathBuf)>,
-    /// File with the passphrase of all other keys
+    /// A custodian of the owner root, and the file with that one's passphrase, which is asked for where none is named; twice, in the
+    /// order in which both give it later
+    #[arg(long = "custodian", value_name = "NAME[=FILE]", value_parser = parse_custodian)]
+    custodians: Vec<(String, Option<PathBuf>)>,
+    /// File with the passphrase of all other keys [default: ask for it]
     #[arg(long, value_name = "FILE")]
-    everyday: PathBuf,
+    everyday: Option<PathBuf>,
     /// Name of a class key; may be repeated
     #[arg(long = "class-key", value_name = "NAME", required = true, value_parser = parse_name)]
     class_keys: Vec<KeyName>,
@@ -60,12 +62,13 @@ pub(crate) struct Tls {
 impl Init {
     pub(crate) fn run(&self, now: u64) -> Result<()> {
         refuse_root(self.dangerously_as_root)?;
-        let custodian =
-            |(name, file): &(String, PathBuf)| Ok((name.clone(), protect::read_passphrase(file)?));
+        let custodian = |(name, file): &(String, Option<PathBuf>)| {
+            Ok((name.clone(), passphrase(file.as_deref(), &format!("passphrase of custodian {name}"))?))
+        };
         let plan = Plan {
             dir: self.dir.clone(),
             custodians: self.custodians.iter().map(custodian).collect::<Result<_>>()?,
-            passphrase: protect::read_passphrase(&self.everyday)?,
+            passphrase: passphrase(self.everyday.as_deref(), "passphrase of all other keys")?,
             class_keys: self.class_keys.clone(),
             uuids: self.uuids.clone(),
             token: self.token.clone(),
@@ -95,9 +98,16 @@ impl Tls {
     }
 }
 
-fn parse_custodian(text: &str) -> Result<(String, PathBuf)> {
-    let (name, file) = text.split_once('=').context("a custodian is NAME=FILE")?;
-    Ok((name.to_owned(), file.into()))
+fn passphrase(file: Option<&Path>, what: &str) -> Result<Passphrase> {
+    file.map_or_else(|| protect::ask_for_new(what), protect::read_passphrase)
+}
+
+fn parse_custodian(text: &str) -> Result<(String, Option<PathBuf>)> {
+    let (name, file) = text.split_once('=').map_or((text, None), |(name, file)| (name, Some(file.into())));
+    if name.is_empty() {
+        bail!("a custodian is NAME or NAME=FILE");
+    }
+    Ok((name.to_owned(), file))
 }
 
 fn parse_name(text: &str) -> Result<KeyName> {

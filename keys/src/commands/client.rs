@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use clap::Args;
 use serde_json::{Value, json};
-use trustbox_keys::client::{Connection, identity};
+use trustbox_keys::client::{Connection, blocking};
 use trustbox_keys::files;
 use trustbox_package::Request;
 
@@ -75,10 +75,7 @@ impl Service {
     }
 
     fn run<T>(&self, work: impl AsyncFnOnce(Connection) -> Result<T>) -> Result<T> {
-        let file = |name: &str| self.identity.join(name);
-        let tls = identity(&file("ca.pem"), &file("client.pem"), &file("client.key.pem"))?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async { work(Connection::open(&self.service, tls).await?).await })
+        blocking(&self.service, &self.identity, work)
     }
 }
 

@@ -2,4 +2,6 @@
 
 pub(crate) mod ceremony;
 pub(crate) mod client;
+pub(crate) mod factory;
 pub(crate) mod serve;
+pub(crate) mod station;

@@ -14,11 +14,12 @@ use trustbox_keys::ceremony::{self, protect};
 use trustbox_keys::files;
 use trustbox_keys::policy::Policy;
 use trustbox_keys::service::config::{Config, refuse_root};
+use trustbox_keys::service::keys::add;
 use trustbox_keys::service::server::Running;
 use trustbox_keys::service::store::Store;
-use trustbox_keys::service::store::change::{Change, Event, Value};
+use trustbox_keys::service::store::change::Event;
 use trustbox_keys::service::store::writer::Writer;
-use trustbox_keys::service::{Service, failed, now, open_vault};
+use trustbox_keys::service::{Service, failed, open_vault};
 use trustbox_package::class_key;
 
 /// Runs the key-release service. Logs JSON lines on standard error; ends with SIGTERM.
@@ -154,17 +155,12 @@ impl ImportKeys {
         let writer = Writer::start(&store, config.instance.clone());
         for key in keys.refs() {
             let material = vault.import(&key, keys.require(&key)?).await.map_err(failed)?;
-            let name: Value = key.name.as_str().into();
-            let insert = "INSERT INTO versions (name, version, state, retires, material, changed) VALUES ($1, $2, 'active', 0, $3, $4)";
             let known = store.key(key.name.as_str()).await.map_err(failed)?;
             if known.as_ref().is_some_and(|known| known.versions.iter().any(|row| row.version == key.version))
             {
                 bail!("class key {} is in the database already", class_key::name(&key));
             }
-            let insert =
-                Change::new(insert, [name.clone(), key.version.into(), material.into(), now().into()]);
-            let first = "INSERT INTO keys (name, policy, changed) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
-            let first = Change::new(first, [name, policy.as_str().into(), now().into()]);
+            let new = known.is_none().then_some(policy.as_str());
             let event = Event {
                 actor: "operator".to_owned(),
                 action: "import-key",
@@ -172,7 +168,7 @@ impl ImportKeys {
                 outcome: "allowed",
                 reason: String::new(),
             };
-            writer.change(event, vec![first, insert]).await.map_err(failed)?;
+            writer.change(event, add(&key, &material, new)).await.map_err(failed)?;
             println!("imported {}", class_key::name(&key));
         }
         Ok(())

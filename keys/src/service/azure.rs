@@ -20,9 +20,8 @@ use serde_json::{Value, json};
 use trustbox_package::ClassKey;
 use zeroize::Zeroizing;
 
-use super::tls;
 use crate::client::Connection;
-use crate::files;
+use crate::{files, tls};
 
 const VERSION: &str = "7.4";
 const ALGORITHM: &str = "RSA-OAEP-256";
@@ -110,6 +109,7 @@ mod tests {
     use super::*;
     use crate::ceremony::certificates;
     use crate::service::config::Tls;
+    use crate::service::tls::one_sided;
 
     /// Answers one call; returns what was asked.
     async fn exchange(listener: &TcpListener, tls: &TlsAcceptor, answer: &str) -> String {
@@ -136,7 +136,7 @@ mod tests {
         certificates::ensure_all(dir.path(), &["localhost".to_owned()], &[]).unwrap();
         let at = |name: &str| dir.path().join(name);
         let tls = Tls { certificate: at("server.pem"), key: at("server.key.pem"), clients: at("ca.pem") };
-        let acceptor = TlsAcceptor::from(tls::one_sided(&tls).unwrap());
+        let acceptor = TlsAcceptor::from(one_sided(&tls).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         files::write_private(&at("token"), b"eyJ0.access.token\n").unwrap();
         let key = format!(

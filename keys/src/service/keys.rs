@@ -26,8 +26,17 @@ use crate::protocol::{KeyChange, Rotation, parse_key_name};
 
 /// Seconds of an overlap at most.
 const MAX_OVERLAP: u64 = 10 * 366 * 86_400;
-const INSERT_VERSION: &str = "INSERT INTO versions (name, version, state, retires, material, changed) \
-    VALUES ($1, $2, 'active', 0, $3, $4) ON CONFLICT DO NOTHING";
+
+/// Adds a version of a key, and first the key itself with its policy where there is none; a conflict where somebody else did.
+pub fn add(key: &KeyRef, material: &str, new_with_policy: Option<&str>) -> Vec<Change> {
+    let name = key.name.as_str();
+    let version = "INSERT INTO versions (name, version, state, retires, material, changed) \
+        VALUES ($1, $2, 'active', 0, $3, $4) ON CONFLICT DO NOTHING";
+    let version = Change::new(version, [name.into(), key.version.into(), material.into(), now().into()]);
+    let Some(policy) = new_with_policy else { return vec![version.must()] };
+    let insert = "INSERT INTO keys (name, policy, changed) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+    vec![Change::new(insert, [name.into(), policy.into(), now().into()]).must(), version]
+}
 
 /// `GET /v1/keys`.
 pub async fn list(State(service): State<Arc<Service>>) -> Answer<Json<Value>> {
@@ -58,13 +67,7 @@ pub async fn set(
         service.writer.change(event, vec![Change::new(update, values).must()]).await?;
     } else {
         let material = service.vault.create(&key).await?;
-        let insert = "INSERT INTO keys (name, policy, changed) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
-        let values = [name.as_str().into(), policy.into(), now().into()];
-        let version = Change::new(
-            INSERT_VERSION,
-            [name.as_str().into(), 1_u32.into(), material.clone().into(), now().into()],
-        );
-        let made = service.writer.change(event, vec![Change::new(insert, values).must(), version]).await;
+        let made = service.writer.change(event, add(&key, &material, Some(&policy))).await;
         undo(&service, made, &material).await?;
     }
     Ok(Json(to_json(&service.key(&name).await?)?))
@@ -86,16 +89,14 @@ pub async fn rotate(
         .ok_or_else(|| damaged("version"))?;
     let retires = now().saturating_add(rotation.overlap.min(MAX_OVERLAP));
     let material = service.vault.create(&next).await?;
-    let insert = Change::new(
-        INSERT_VERSION,
-        [name.as_str().into(), next.version.into(), material.clone().into(), now().into()],
-    );
     let retire = "UPDATE versions SET retires = $1, changed = $2 WHERE name = $3 AND version < $4 AND (retires = 0 OR retires > $1)";
     let retire =
         Change::new(retire, [retires.into(), now().into(), name.as_str().into(), next.version.into()]);
     let event =
         event(&client, "rotate-key", &name, format!("version {}, older ones until {retires}", next.version));
-    let made = service.writer.change(event, vec![insert.must(), retire]).await;
+    let mut changes = add(&next, &material, None);
+    changes.push(retire);
+    let made = service.writer.change(event, changes).await;
     undo(&service, made, &material).await?;
     Ok(Json(to_json(&service.key(&name).await?)?))
 }

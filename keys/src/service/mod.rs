@@ -8,6 +8,7 @@ pub mod azure;
 pub mod challenge;
 pub mod compatibility;
 pub mod config;
+pub mod content_keys;
 pub mod identity;
 pub mod keys;
 pub mod metrics;
@@ -21,6 +22,7 @@ pub mod server;
 pub mod store;
 pub mod tls;
 pub mod vault;
+pub mod verification;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -104,7 +106,8 @@ impl Service {
         let owner_root = files::load_public(&config.owner_root)?;
         let revokers =
             config.revokers.iter().map(|path| files::load_public(path)).collect::<Result<Vec<_>>>()?;
-        let factory = config.factory_ca.as_deref().map(tls::certificates).transpose()?.unwrap_or_default();
+        let factory =
+            config.factory_ca.as_deref().map(crate::tls::certificates).transpose()?.unwrap_or_default();
         Ok(Arc::new(Self {
             writer: Writer::start(&store, config.instance.clone()),
             challenger: Challenger::new(&seed.0),

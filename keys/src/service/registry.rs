@@ -4,7 +4,6 @@
 //! factory's CA over the attestation key, anybody can hold that word against the CA; a key's policy can ask for it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes as Body;
@@ -14,21 +13,20 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::pki_types::CertificateDer;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use trustbox_api::Bytes;
 use trustbox_api::key::PublicKey;
 use trustbox_package::request::parse_hex;
-use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
-use x509_cert::Certificate;
-use x509_cert::der::{Decode, Encode};
 
 use super::identity::Client;
 use super::problem::{Answer, Reason, Refusal};
 use super::store::DeviceRow;
 use super::store::change::{Change, Event};
 use super::{Service, now};
+use crate::factory::verify_certificate;
 use crate::protocol::{Device, DeviceChange, parse_attestation_key, parse_device_id};
 
 /// Devices of one page.
@@ -72,8 +70,9 @@ pub async fn enrol(
 ) -> Answer<Json<Value>> {
     let row = device_row(&id, &super::parse(&service.body(body)?)?)?;
     if !row.certificate.is_empty() && !service.factory.is_empty() {
-        check_certificate(&service.factory, &row, now())
-            .map_err(|reason| Refusal::new(Reason::Malformed, reason))?;
+        let checked = check_certificate(&service.factory, &row, now());
+        let checked = checked.and_then(|()| check_device_key(&service.factory, &row, now()));
+        checked.map_err(|reason| Refusal::new(Reason::Malformed, reason))?;
     }
     match service.store.device(&row.device_id).await? {
         Some(known) if DeviceRow { state: row.state.clone(), ..known.clone() } == row => {
@@ -87,11 +86,12 @@ pub async fn enrol(
         }
         None => {}
     }
-    let insert = "INSERT INTO devices (device_id, state, class, attestation_key, device_key, certificate, changed) \
-        VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING";
-    let fields =
-        [&row.device_id, &row.state, &row.class, &row.attestation_key, &row.device_key, &row.certificate];
-    let values = fields.into_iter().map(|text| text.clone().into()).chain([now().into()]);
+    let insert = "INSERT INTO devices \
+        (device_id, state, class, attestation_key, device_key, certificate, device_key_certificate, changed) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING";
+    let keys = [&row.attestation_key, &row.device_key, &row.certificate, &row.device_key_certificate];
+    let fields = [&row.device_id, &row.state, &row.class].into_iter().chain(keys);
+    let values = fields.map(|text| text.clone().into()).chain([now().into()]);
     let event = event(&client, "enrol-device", &id, format!("class {:?}", row.class));
     service.writer.change(event, vec![Change::new(insert, values).must()]).await?;
     Ok(Json(to_json(&row)))
@@ -166,31 +166,33 @@ pub fn check_certificate(
     if device.certificate.is_empty() {
         return Err("the device has no certificate".to_owned());
     }
-    if factory.is_empty() {
-        return Err("the service knows no factory".to_owned());
-    }
-    let der = BASE64_STANDARD.decode(&device.certificate).map_err(|_| "the certificate is not base64")?;
-    let anchors: Result<Vec<_>, _> = factory.iter().map(|der| anchor_from_trusted_cert(der)).collect();
-    let anchors = anchors.map_err(|_| "the factory's certificate is not usable")?;
-    let der = CertificateDer::from(der);
-    let entity =
-        EndEntityCert::try_from(&der).map_err(|error| format!("the certificate is not one: {error}"))?;
-    let algorithms = webpki::ALL_VERIFICATION_ALGS;
-    let time = UnixTime::since_unix_epoch(Duration::from_secs(at));
-    let verified =
-        entity.verify_for_usage(algorithms, &anchors, &[], time, KeyUsage::client_auth(), None, None);
-    verified.map_err(|error| format!("the certificate does not verify: {error}"))?;
-    let certified = certified(&der).ok_or("the certificate is not of a P-256 key")?;
-    let same = certified.1.0.to_string() == device.attestation_key && certified.0 == device.device_id;
+    let of = certified(&device.certificate, factory, at, &device.device_id)?;
+    let key = parse_attestation_key(&of).ok_or("the certificate is not of a P-256 key")?;
+    let same = key.0.to_string() == device.attestation_key;
     if same { Ok(()) } else { Err("the certificate is of another device or another key".to_owned()) }
 }
 
-/// Common name and key of a certificate.
-fn certified(der: &[u8]) -> Option<(String, PublicKey)> {
-    let certificate = Certificate::from_der(der).ok()?;
-    let tbs = certificate.tbs_certificate();
-    let name = tbs.subject().common_name().ok()??.value().into_owned();
-    Some((name, parse_attestation_key(&tbs.subject_public_key_info().to_der().ok()?)?))
+/// The same of its device key, where there is such a certificate.
+fn check_device_key(factory: &[CertificateDer<'static>], device: &DeviceRow, at: u64) -> Result<(), String> {
+    if device.device_key_certificate.is_empty() {
+        return Ok(());
+    }
+    let of = certified(&device.device_key_certificate, factory, at, &device.device_id)?;
+    let same = Bytes::<32>(Sha256::digest(of).into()).to_string() == device.device_key;
+    if same { Ok(()) } else { Err("the device key's certificate is of another key".to_owned()) }
+}
+
+/// The SubjectPublicKeyInfo in a certificate of a device.
+fn certified(
+    certificate: &str,
+    factory: &[CertificateDer<'static>],
+    at: u64,
+    device_id: &str,
+) -> Result<Vec<u8>, String> {
+    let der = BASE64_STANDARD.decode(certificate).map_err(|_| "the certificate is not base64")?;
+    let holder = verify_certificate(&der, factory, at)?;
+    let same = holder.device_id.to_string() == device_id;
+    if same { Ok(holder.spki) } else { Err("the certificate is of another device or another key".to_owned()) }
 }
 
 fn device_row(id: &str, device: &Device) -> Answer<DeviceRow> {
@@ -202,7 +204,9 @@ fn device_row(id: &str, device: &Device) -> Answer<DeviceRow> {
     let device_key: Option<Bytes<32>> = parse_hex(&device.device_key_sha256);
     let device_key = device_key.ok_or_else(|| bad("device_key_sha256: not 64 hexadecimal digits"))?;
     let certificate = device.certificate.clone().unwrap_or_default();
-    if certificate.len() > MAX_CERTIFICATE || device.class.len() > 64 {
+    let device_key_certificate = device.device_key_certificate.clone().unwrap_or_default();
+    let longest = certificate.len().max(device_key_certificate.len());
+    if longest > MAX_CERTIFICATE || device.class.len() > 64 {
         return Err(bad("class or certificate is too long"));
     }
     Ok(DeviceRow {
@@ -212,10 +216,12 @@ fn device_row(id: &str, device: &Device) -> Answer<DeviceRow> {
         attestation_key: key.0.to_string(),
         device_key: device_key.to_string(),
         certificate,
+        device_key_certificate,
     })
 }
 
 fn to_json(row: &DeviceRow) -> Value {
+    let given = |text: &String| (!text.is_empty()).then(|| text.clone());
     let id = parse_hex(&row.attestation_key).map(|point| PublicKey(point).id().to_string());
     json!({
         "device_id": row.device_id,
@@ -223,7 +229,8 @@ fn to_json(row: &DeviceRow) -> Value {
         "class": row.class,
         "attestation_key_sha256": id,
         "device_key_sha256": row.device_key,
-        "certificate": !row.certificate.is_empty(),
+        "certificate": given(&row.certificate),
+        "device_key_certificate": given(&row.device_key_certificate),
     })
 }
 

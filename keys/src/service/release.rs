@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use trustbox_api::Bytes;
 use trustbox_api::key::{KeyRef, PublicKey};
 use trustbox_package::Request;
-use trustbox_package::request::parse_hex;
+use trustbox_package::request::{hex, parse_hex};
 use trustbox_pkcs11::Padding;
 use trustbox_verifier::{Claims, Token};
 
@@ -127,8 +127,7 @@ impl Asked {
         let parsed = issue::parse_device_key(device_key);
         let device_key_id = Bytes(Sha256::digest(device_key).into());
         let token = decode_token(&request.token)?;
-        let challenge =
-            parse_token(&token)?.unverified().nonce.iter().map(|byte| format!("{byte:02x}")).collect();
+        let challenge = hex(parse_token(&token)?.unverified().nonce);
         Ok(Self {
             asking: Asking::from(&request.request),
             device_key: parsed.map_err(|error| Refusal::new(Reason::DeviceKey, error.to_string()))?,
@@ -208,11 +207,7 @@ impl Asked {
         let wanted = self.request.version;
         let case =
             Case { service, device, key, wanted, policy, device_key: Some(self.device_key_id), at: now() };
-        for (reason, finding) in case.judge(Some(&self.token)) {
-            if finding.verdict != Verdict::Allowed {
-                return Err(Refusal::new(reason, finding.reason).by_rule(&finding.rule));
-            }
-        }
+        allowed(case.judge(Some(&self.token)))?;
         let version = key.choose(wanted)?;
         let key = KeyRef::new(&key.name, version.version).ok_or_else(|| damaged("key name"))?;
         Ok((key, version.material.clone()))
@@ -244,12 +239,35 @@ struct Case<'a> {
     at: u64,
 }
 
-type Rule = (Reason, Finding);
+/// A rule, and why a request is refused that it denies.
+pub(super) type Rule = (Reason, Finding);
+
+/// Whether a version of a key is in use.
+pub(super) fn version(key: &KeyRow, wanted: Option<u32>, at: u64) -> Rule {
+    let Ok(version) = key.choose(wanted) else {
+        return (Reason::NotFound, Finding::of("version", false, "the key has no such version"));
+    };
+    let retired = version.is_retired(at);
+    let VersionRow { version, state, .. } = version;
+    if state == "destroyed" {
+        return (Reason::Destroyed, Finding::of("version", false, format!("version {version} is destroyed")));
+    }
+    let shown = if retired { "retired" } else { state };
+    let holds = state == "active" && !retired;
+    (Reason::Policy, Finding::of("version", holds, format!("version {version} is {shown}")))
+}
+
+/// The refusal of the first rule that does not allow.
+pub(super) fn allowed(rules: impl IntoIterator<Item = Rule>) -> Answer<()> {
+    let denied = rules.into_iter().find(|(_, finding)| finding.verdict != Verdict::Allowed);
+    denied
+        .map_or(Ok(()), |(reason, finding)| Err(Refusal::new(reason, finding.reason).by_rule(&finding.rule)))
+}
 
 impl Case<'_> {
     /// Every rule in its order. What comes after a token that is not believed is left out.
     fn judge(&self, token: Option<&[u8]>) -> Vec<Rule> {
-        let mut rules = vec![self.state(), self.version()];
+        let mut rules = vec![self.state(), version(self.key, self.wanted, self.at)];
         let certificate = registry::check_certificate(&self.service.factory, self.device, self.at);
         let certificate = certificate.as_ref().copied().map_err(String::as_str);
         let facts = Facts { class: &self.device.class, now: self.at, certificate, claims: None };
@@ -278,23 +296,6 @@ impl Case<'_> {
             Reason::DeviceState,
             Finding::of("device-state", state == "enrolled", format!("the device is {state}")),
         )
-    }
-
-    fn version(&self) -> Rule {
-        let Ok(version) = self.key.choose(self.wanted) else {
-            return (Reason::NotFound, Finding::of("version", false, "the key has no such version"));
-        };
-        let retired = version.is_retired(self.at);
-        let VersionRow { version, state, .. } = version;
-        if state == "destroyed" {
-            return (
-                Reason::Destroyed,
-                Finding::of("version", false, format!("version {version} is destroyed")),
-            );
-        }
-        let shown = if retired { "retired" } else { state };
-        let holds = state == "active" && !retired;
-        (Reason::Policy, Finding::of("version", holds, format!("version {version} is {shown}")))
     }
 
     /// A token that the device's attestation key signed.

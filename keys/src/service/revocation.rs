@@ -26,10 +26,10 @@ use super::identity::Client;
 use super::problem::{Answer, Reason, Refusal};
 use super::registry::{After, event};
 use super::store::change::Change;
-use super::{Service, now, tls};
+use super::{Service, now};
 use crate::client::Connection;
-use crate::files;
 use crate::protocol::RevocationStatement;
+use crate::{files, tls};
 
 /// Seconds between looks at what is to be delivered.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 use super::identity::{Client, Role};
 use super::problem::{Answer, Reason, Refusal};
 use super::store::change::Event;
-use super::{Service, keys, registry, release, revocation};
+use super::{Service, content_keys, keys, registry, release, revocation, verification};
 use crate::protocol::MAX_BODY;
 
 use Role::{Admin, Auditor, BuildAgent, Device, Factory};
@@ -64,6 +64,8 @@ routes! {
         "A class key for a device that proves what it is; the same request gets the same answer";
     POST "/v1/explain" READERS, "explain" Some("ExplainRequest"), release::explain,
         "Every rule that would decide on a release, and what it says; nothing is released";
+    POST "/v1/verify" &[Admin, Auditor, Factory, BuildAgent], "verify" Some("VerifyRequest"), verification::verify,
+        "Whether to believe a device: a result for each claim of its token";
     GET "/v1/devices" &[Admin, Auditor, Factory], "list-devices" None, registry::list, "Devices, 1000 at a time; ?after=ID goes on";
     GET "/v1/devices/{id}" &[Admin, Auditor, Factory], "show-device" None, registry::show, "A device";
     PUT "/v1/devices/{id}" &[Admin, Factory], "enrol-device" Some("Device"), registry::enrol,
@@ -75,6 +77,8 @@ routes! {
     PUT "/v1/keys/{name}" ADMIN, "set-key" Some("KeyChange"), keys::set, "Makes a class key, or gives it another policy";
     POST "/v1/keys/{name}/versions" ADMIN, "rotate-key" Some("Rotation"), keys::rotate,
         "Makes a new version; older ones are released for the overlap";
+    POST "/v1/keys/{name}/content-keys" &[Admin, BuildAgent], "wrap-content-key" Some("ContentKeyRequest"), content_keys::wrap,
+        "Wraps the content key of a package under a class key, which stays here";
     POST "/v1/keys/{name}/versions/{version}/disable" ADMIN, "disable-version" None, keys::disable, "Releases a version no more";
     POST "/v1/keys/{name}/versions/{version}/enable" ADMIN, "enable-version" None, keys::enable, "Releases a disabled version again";
     POST "/v1/keys/{name}/versions/{version}/destroy" ADMIN, "destroy-version" None, keys::destroy,
@@ -239,12 +243,20 @@ fn schemas() -> Value {
         })),
         "ExplainRequest": object(&["device_id", "key"], json!({
             "device_id": text(), "key": text(), "version": number(), "token": text(), "at": number()})),
+        "VerifyRequest": object(&["token", "nonce"], json!({
+            "token": {"type": "string", "contentEncoding": "base64"}, "nonce": text(),
+            "certificate": {"type": "string", "contentEncoding": "base64"}, "device_id": text(),
+            "reference": {"type": "object"}})),
         "Device": object(&["attestation_key", "device_key_sha256"], json!({
-            "class": text(), "attestation_key": text(), "device_key_sha256": text(), "certificate": text()})),
+            "class": text(), "attestation_key": text(), "device_key_sha256": text(), "certificate": text(),
+            "device_key_certificate": text()})),
         "DeviceChange": object(&["state", "reason"], json!({
             "state": {"enum": ["enrolled", "suspended", "revoked", "decommissioned"]}, "reason": text()})),
         "KeyChange": object(&["policy"], json!({"policy": {"type": "object"}})),
         "Rotation": object(&[], json!({"overlap": number()})),
+        "ContentKeyRequest": object(&["manifest", "content_key"], json!({
+            "manifest": {"type": "string", "contentEncoding": "base64"},
+            "content_key": {"type": "string", "contentEncoding": "base64"}})),
         "RevocationStatement": object(&["statement"], json!({"statement": {"type": "string", "contentEncoding": "base64"}})),
         "Problem": json!({"type": "object", "properties": {
             "type": text(), "number": number(), "title": text(), "status": number(), "detail": text(), "rule": text(), "help": text()}}),
@@ -273,8 +285,12 @@ mod tests {
 
     #[test]
     fn only_admins_change_keys() {
-        for route in ROUTES.iter().filter(|route| route.method != "GET" && route.path.starts_with("/v1/keys"))
-        {
+        let changes = |route: &&Route| {
+            route.method != "GET"
+                && route.path.starts_with("/v1/keys")
+                && !route.path.ends_with("/content-keys")
+        };
+        for route in ROUTES.iter().filter(changes) {
             assert_eq!(route.roles, [Role::Admin], "{}", route.path);
         }
     }

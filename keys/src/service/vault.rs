@@ -1,5 +1,5 @@
 //! Where class keys are: sealed in the database under one key of this service, or inside a PKCS#11 token. Nothing else in the
-//! service sees a key; what leaves here is wrapped for a device.
+//! service sees a key; what leaves here is wrapped for a device, or a content key that it wraps.
 //!
 //! What the database keeps of a version, its material, is a sealed key (base64 of nonce, AES-256-GCM ciphertext and tag, with
 //! name and version as additional data) or the label of a key in the token.
@@ -13,10 +13,12 @@ use base64::prelude::BASE64_STANDARD;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use rsa::RsaPublicKey;
 use rsa::traits::PublicKeyParts;
-use trustbox_api::Secret;
 use trustbox_api::key::KeyRef;
+use trustbox_api::manifest::WrappedKey;
+use trustbox_api::{Bytes, Secret};
 use trustbox_package::ClassKey;
 use trustbox_package::class_key;
+use trustbox_package::seal::WrapContentKey;
 use trustbox_pkcs11::{KeySession, Padding, TokenError, Uri};
 use zeroize::Zeroizing;
 
@@ -95,16 +97,37 @@ impl Vault {
         match self {
             // Quicker than another thread would be found for it.
             Self::Sealed(sealed) => wrap(&sealed.open(key, material)?, &to, padding),
-            Self::Azure(azure) => {
-                let value = azure.unwrap(material).await.map_err(azure_failed)?;
-                let damaged = || Refusal::new(Reason::Vault, "what Azure unwrapped is not a class key");
-                wrap(&secret(&value).ok_or_else(damaged)?, &to, padding)
-            }
+            Self::Azure(azure) => wrap(&unwrapped(azure, material).await?, &to, padding),
             Self::Token(token) => {
                 let (label, exportable) = (material.to_owned(), token.exportable);
                 token.run(move |session| wrap_in(session, &label, &to, padding, exportable)).await
             }
         }
+    }
+
+    /// Wraps a content key under a class key, with a nonce that nobody else chose.
+    pub async fn wrap_content_key(
+        &self,
+        key: &KeyRef,
+        material: &str,
+        additional: Vec<u8>,
+        content_key: Secret<32>,
+    ) -> Answer<WrappedKey> {
+        let mut nonce = Bytes::default();
+        getrandom::fill(&mut nonce.0).map_err(|_| Refusal::new(Reason::Vault, "no random numbers"))?;
+        let value = match self {
+            Self::Sealed(sealed) => sealed.open(key, material)?,
+            Self::Azure(azure) => unwrapped(azure, material).await?,
+            Self::Token(token) => {
+                let label = material.to_owned();
+                let wrap = move |session: &KeySession| {
+                    session.wrap_content_key(&label, &nonce, &additional, &content_key)
+                };
+                return token.run(wrap).await;
+            }
+        };
+        let wrapped = value.wrap(&nonce, &additional, &content_key);
+        wrapped.map_err(|error| Refusal::new(Reason::Vault, error.to_string()))
     }
 
     /// Destroys a key where it is not the database that has it.
@@ -134,6 +157,12 @@ impl Vault {
 
 fn fresh() -> Answer<ClassKey> {
     ClassKey::generate().map_err(|_| Refusal::new(Reason::Vault, "no random numbers"))
+}
+
+async fn unwrapped(azure: &Azure, material: &str) -> Answer<ClassKey> {
+    let value = azure.unwrap(material).await.map_err(azure_failed)?;
+    let damaged = || Refusal::new(Reason::Vault, "what Azure unwrapped is not a class key");
+    secret(&value).map(ClassKey::new).ok_or_else(damaged)
 }
 
 fn azure_failed(error: anyhow::Error) -> Refusal {
@@ -170,7 +199,7 @@ impl Sealed {
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| failed())?;
         let mut sealed = Zeroizing::new(sealed.to_vec());
         let opened = self.key.open_in_place(nonce, aad(key), &mut sealed).map_err(|_| failed())?;
-        secret(opened).ok_or_else(failed)
+        secret(opened).map(ClassKey::new).ok_or_else(failed)
     }
 }
 
@@ -178,13 +207,14 @@ fn aad(key: &KeyRef) -> Aad<Vec<u8>> {
     Aad::from([DOMAIN, class_key::name(key).as_bytes()].concat())
 }
 
-fn secret(bytes: &[u8]) -> Option<ClassKey> {
+/// A key of 32 bytes.
+fn secret(bytes: &[u8]) -> Option<Secret<32>> {
     let mut secret = Secret::zero();
     if bytes.len() != secret.expose().len() {
         return None;
     }
     secret.expose_mut().copy_from_slice(bytes);
-    Some(ClassKey::new(secret))
+    Some(secret)
 }
 
 /// In this host's memory, with the public operation of the device's key.
@@ -265,7 +295,7 @@ fn wrap_in(
         Err(TokenError::Mechanism(_)) if exportable => {
             let value =
                 secret(&session.export(label)?).ok_or_else(|| TokenError::Missing(label.to_owned()))?;
-            wrap(&value, to, padding).map_err(|refusal| TokenError::Mechanism(refusal.detail))
+            wrap(&ClassKey::new(value), to, padding).map_err(|refusal| TokenError::Mechanism(refusal.detail))
         }
         other => other,
     }

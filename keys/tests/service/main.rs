@@ -1,6 +1,8 @@
 //! The key service over real TLS, with SQLite: what it releases, what it refuses, and what it writes down.
 
+mod content_keys;
 mod endpoints;
+mod factory;
 mod operation;
 mod refusals;
 mod releases;

@@ -5,10 +5,12 @@ use crate::{denied, spki_of};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use trustbox_keys::ceremony::certificates;
 use trustbox_keys::service::routes::ROUTES;
+use trustbox_package::sign::public_key;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn roles_may_what_the_table_says_and_nothing_else() {
@@ -41,9 +43,8 @@ async fn roles_may_what_the_table_says_and_nothing_else() {
     certificates::ensure_all(&world.path("tls"), &[], &[own]).unwrap();
     let mut itself = live.client(&format!("device-{}", device.id)).await;
     release(&mut itself, &device, "meter", 1).await;
-    // A certificate that is revoked, and one of another CA.
-    let pem =
-        trustbox_keys::service::tls::certificates(&world.path("tls/factory-line-1/client.pem")).unwrap();
+    // A certificate that is revoked, one that is no longer valid, and one of another CA.
+    let pem = trustbox_keys::tls::certificates(&world.path("tls/factory-line-1/client.pem")).unwrap();
     let fingerprint = crate::support::sha256(&pem[0]).to_string();
     admin.ok("POST", &format!("/v1/clients/{fingerprint}/revoke"), &Value::Null).await;
     let mut factory = live.client("factory-line-1").await;
@@ -51,29 +52,53 @@ async fn roles_may_what_the_table_says_and_nothing_else() {
     let foreign = World::new();
     let folder = foreign.path("tls/admin-alice");
     std::fs::copy(world.path("tls/ca.pem"), folder.join("ca.pem")).unwrap();
-    let tls = trustbox_keys::client::identity(
-        &folder.join("ca.pem"),
-        &folder.join("client.pem"),
-        &folder.join("client.key.pem"),
-    );
-    let answered = match trustbox_keys::client::Connection::open(&live.url, tls.unwrap()).await {
-        Ok(mut connection) => connection.send("GET", Some("/v1/keys"), Vec::new(), &[]).await.is_ok(),
-        Err(_) => false,
-    };
-    assert!(!answered);
+    for folder in [folder, expired(&world)] {
+        assert!(!answered(&live, &folder).await, "{}", folder.display());
+    }
     let foreign = |record: &&Value| record["action"] == "tls" && record["outcome"] == "denied";
     // The handshake's end is written down after the client has it.
     let mut records = Vec::new();
     for _ in 0..50 {
         records = admin.audit().await.1;
-        if records.iter().any(|record| foreign(&record)) {
+        if records.iter().filter(foreign).count() == 2 {
             break;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert!(!denied(&records, "client-revoked").is_empty() && !denied(&records, "role: ").is_empty());
-    assert!(records.iter().any(|record| foreign(&record)), "no record of the foreign certificate");
+    assert_eq!(
+        records.iter().filter(foreign).count(),
+        2,
+        "no record of the foreign or the expired certificate"
+    );
     live.running.stop().await;
+}
+
+async fn answered(live: &Live, folder: &Path) -> bool {
+    let tls = trustbox_keys::client::identity(folder).unwrap();
+    match trustbox_keys::client::Connection::open(&live.url, tls).await {
+        Ok(mut connection) => connection.send("GET", Some("/v1/keys"), Vec::new(), &[]).await.is_ok(),
+        Err(_) => false,
+    }
+}
+
+/// A client with a certificate of the right CA that was valid until 2001.
+fn expired(world: &World) -> PathBuf {
+    let folder = world.path("tls/expired");
+    let (key, ca) = (rcgen::KeyPair::generate().unwrap(), world.path("tls/ca.pem"));
+    let pem = std::fs::read_to_string(world.path("tls/ca.key.pem")).unwrap();
+    let pem = rcgen::KeyPair::from_pem(&pem).unwrap();
+    let issuer = trustbox_keys::ceremony::certificates::issuer(pem);
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name.push(rcgen::DnType::OrganizationalUnitName, "admin");
+    params.distinguished_name.push(rcgen::DnType::CommonName, "alice");
+    params.not_after = rcgen::date_time_ymd(2001, 1, 1);
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::copy(ca, folder.join("ca.pem")).unwrap();
+    std::fs::write(folder.join("client.pem"), params.signed_by(&key, &issuer).unwrap().pem()).unwrap();
+    trustbox_keys::files::write_private(&folder.join("client.key.pem"), key.serialize_pem().as_bytes())
+        .unwrap();
+    folder
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -106,7 +131,9 @@ async fn bad_input_gets_its_status_and_leaves_no_mark() {
         let problem = factory.refused("POST", "/v1/releases", &body, 400, "malformed").await;
         assert!(!problem["detail"].as_str().unwrap().contains(&device.id.to_string()));
     }
-    for key in [vec![], vec![0x30], device.device_key()[1..].to_vec(), spki_of(1024), spki_of(8192)] {
+    let elliptic = public_key(device.attestation.verifying_key()).spki().to_vec();
+    for key in [vec![], vec![0x30], device.device_key()[1..].to_vec(), spki_of(1024), spki_of(8192), elliptic]
+    {
         let body = change(&["request", "device_key"], BASE64_STANDARD.encode(key).into());
         factory.refused("POST", "/v1/releases", &body, 400, "device-key").await;
     }
@@ -123,7 +150,7 @@ async fn bad_input_gets_its_status_and_leaves_no_mark() {
     slow_client(&live, &world).await;
     release(&mut factory, &device, "meter", 1).await;
     let (_, records) = admin.audit().await;
-    assert!(denied(&records, "malformed").len() >= 9 && denied(&records, "device-key").len() == 5);
+    assert!(denied(&records, "malformed").len() >= 9 && denied(&records, "device-key").len() == 6);
     assert!(denied(&records, "too-large").len() == 1);
     live.running.stop().await;
 }
@@ -131,11 +158,7 @@ async fn bad_input_gets_its_status_and_leaves_no_mark() {
 /// Half a body, and then nothing.
 async fn slow_client(live: &Live, world: &World) {
     let folder = world.path("tls/factory-line-1");
-    let tls = trustbox_keys::client::identity(
-        &folder.join("ca.pem"),
-        &folder.join("client.pem"),
-        &folder.join("client.key.pem"),
-    );
+    let tls = trustbox_keys::client::identity(&folder);
     let stream = tokio::net::TcpStream::connect(live.running.addresses.main).await.unwrap();
     let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
     let mut stream = tokio_rustls::TlsConnector::from(tls.unwrap()).connect(name, stream).await.unwrap();

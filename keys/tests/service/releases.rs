@@ -6,8 +6,6 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use trustbox_api::Bytes;
-use trustbox_keys::ceremony::certificates;
-use trustbox_package::sign::public_key;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_goes_to_the_device_that_proves_itself_and_to_no_other() {
@@ -169,39 +167,5 @@ async fn keys_are_rotated_with_overlap_and_destroyed_by_two() {
     let mut builder = live.client("build-agent-builder").await;
     let keys = builder.ok("GET", "/v1/keys", &Value::Null).await;
     assert_eq!(keys["keys"][0]["versions"].as_array().unwrap().len(), 3);
-    live.running.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_factory_certifies_attestation_keys() {
-    let world = World::with(
-        "sqlite:keys.db",
-        "kind = \"sealed\"\nkey = \"store.key\"\n",
-        "factory-ca = \"factory/ca.pem\"\n",
-    );
-    let (factory_ca, other_ca) = (world.path("factory"), world.path("other"));
-    for dir in [&factory_ca, &other_ca] {
-        certificates::ensure_all(dir, &[], &[]).unwrap();
-    }
-    let live = world.start().await;
-    let (mut admin, mut factory, uncertified) = ready(&live).await;
-    admin.ok("PUT", "/v1/keys/meter", &json!({"policy": {"certificate": true}})).await;
-    let certified = |dir: &std::path::Path, device: &Device, name: &str| {
-        let der = certificates::certify(dir, name, &public_key(device.attestation.verifying_key())).unwrap();
-        let mut entry = device.entry("edge");
-        entry["certificate"] = BASE64_STANDARD.encode(der).into();
-        entry
-    };
-    let device = Device::new(0xd5);
-    let name = device.id.to_string();
-    factory.refused("PUT", &device.path(), &certified(&other_ca, &device, &name), 400, "malformed").await;
-    factory.refused("PUT", &device.path(), &certified(&factory_ca, &device, "other"), 400, "malformed").await;
-    factory.ok("PUT", &device.path(), &certified(&factory_ca, &device, &name)).await;
-    release(&mut factory, &device, "meter", 1).await;
-    let question = uncertified.asks("meter", &challenge(&mut factory).await, 1);
-    assert_eq!(
-        factory.refused("POST", "/v1/releases", &question, 403, "policy").await["rule"],
-        "certificate"
-    );
     live.running.stop().await;
 }

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "every test program uses a part of it")]
 
 pub mod load;
+pub mod package;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -26,6 +27,7 @@ use trustbox_api::{Bytes, wire};
 use trustbox_keys::audit::{self, Head};
 use trustbox_keys::ceremony::certificates;
 use trustbox_keys::client::{Answer, Connection, identity};
+use trustbox_keys::factory::{self, Authority, Requested};
 use trustbox_keys::service::Service;
 use trustbox_keys::service::config::Config;
 use trustbox_keys::service::identity::Role;
@@ -97,6 +99,13 @@ impl World {
         Config::load(&self.path("service.toml")).unwrap()
     }
 
+    /// The factory of the configuration, `factory-ca.pem`.
+    pub fn factory(&self) -> Authority {
+        let path = self.path("factory-ca.pem");
+        files::write(&path, factory::self_signed(&self.keys.factory_ca).unwrap().as_bytes()).unwrap();
+        Authority::open(&path, &self.keys.factory_ca).unwrap()
+    }
+
     /// Starts a service on the configuration.
     pub async fn start(&self) -> Live {
         let service = Service::open(self.config()).await.unwrap();
@@ -129,9 +138,7 @@ impl Live {
 pub struct Client(pub Connection);
 
 pub async fn connect(url: &str, folder: &Path) -> Client {
-    let tls =
-        identity(&folder.join("ca.pem"), &folder.join("client.pem"), &folder.join("client.key.pem")).unwrap();
-    Client(Connection::open(url, tls).await.unwrap())
+    Client(Connection::open(url, identity(folder).unwrap()).await.unwrap())
 }
 
 impl Client {
@@ -237,6 +244,26 @@ impl Device {
 
     pub fn path(&self) -> String {
         format!("/v1/devices/{}", self.id)
+    }
+
+    /// What the device would ask the factory to certify.
+    pub fn requested(&self) -> Requested {
+        Requested {
+            device_id: self.id,
+            attestation_key: public_key(self.attestation.verifying_key()),
+            device_key: self.device_key(),
+        }
+    }
+
+    /// What the factory enrols, with its certificates.
+    pub fn certified(&self, class: &str, authority: &Authority) -> Value {
+        let (requested, token) = (self.requested(), self.token(&[1; 32]));
+        let certified =
+            authority.certify(&requested, &requested.attested(&token, &[1; 32]).unwrap()).unwrap();
+        let mut entry = self.entry(class);
+        entry["certificate"] = BASE64_STANDARD.encode(certified.attestation).into();
+        entry["device_key_certificate"] = BASE64_STANDARD.encode(certified.device_key).into();
+        entry
     }
 
     /// The question for a key, with a token over the challenge.

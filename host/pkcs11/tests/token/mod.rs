@@ -37,6 +37,11 @@ fn make(folder: &Path, label: &str) {
     fs::write(folder.join("softhsm2.conf"), settings).expect("settings");
     fs::write(folder.join("pin"), format!("{PIN}\n")).expect("a PIN");
     fs::set_permissions(folder.join("pin"), fs::Permissions::from_mode(0o600)).expect("permissions");
+    add(folder, label);
+}
+
+/// Makes a token in the folder.
+pub fn add(folder: &Path, label: &str) {
     let token = ["--init-token", "--free", "--label", label, "--so-pin", "654321", "--pin", PIN];
     run(softhsm(folder).args(token));
 }

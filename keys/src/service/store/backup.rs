@@ -13,7 +13,19 @@ use crate::audit::{Head, Record};
 /// Tables and their columns, in an order in which they can be filled; numbers are marked.
 const TABLES: [(&str, &[&str]); 9] = [
     ("settings", &["name", "value"]),
-    ("devices", &["device_id", "state", "class", "attestation_key", "device_key", "certificate", "changed#"]),
+    (
+        "devices",
+        &[
+            "device_id",
+            "state",
+            "class",
+            "attestation_key",
+            "device_key",
+            "certificate",
+            "changed#",
+            "device_key_certificate",
+        ],
+    ),
     ("keys", &["name", "policy", "changed#"]),
     ("versions", &["name", "version#", "state", "retires#", "material", "changed#"]),
     ("releases", &["challenge", "id", "device_id", "name", "version#", "time#", "digest", "bundle"]),

@@ -22,8 +22,11 @@ use crate::service::problem::{Answer, Reason, Refusal};
 
 /// Records of one page of an export.
 const PAGE: i64 = 1000;
-const SQLITE_MIGRATIONS: [&str; 1] = [include_str!("../../../migrations/sqlite/1_tables.sql")];
-const POSTGRES_MIGRATIONS: [&str; 1] = [include_str!("../../../migrations/postgres/1_tables.sql")];
+const DEVICE_KEY_CERTIFICATES: &str = include_str!("../../../migrations/2_device_key_certificates.sql");
+const SQLITE_MIGRATIONS: [&str; 2] =
+    [include_str!("../../../migrations/sqlite/1_tables.sql"), DEVICE_KEY_CERTIFICATES];
+const POSTGRES_MIGRATIONS: [&str; 2] =
+    [include_str!("../../../migrations/postgres/1_tables.sql"), DEVICE_KEY_CERTIFICATES];
 
 /// The database.
 #[derive(Clone)]
@@ -44,8 +47,10 @@ pub struct DeviceRow {
     pub attestation_key: String,
     /// SHA-256 of its device key.
     pub device_key: String,
-    /// Its certificate in base64; empty for none.
+    /// The certificate of its attestation key in base64; empty for none.
     pub certificate: String,
+    /// The certificate of its device key, likewise.
+    pub device_key_certificate: String,
 }
 
 /// A version of a key.
@@ -135,14 +140,14 @@ impl Store {
 
     /// A device.
     pub async fn device(&self, device_id: &str) -> Answer<Option<DeviceRow>> {
-        let select = "SELECT device_id, state, class, attestation_key, device_key, certificate FROM devices WHERE device_id = $1";
+        let select = "SELECT * FROM devices WHERE device_id = $1";
         let row = sqlx::query(select).bind(device_id.to_owned()).fetch_optional(&self.pool).await?;
         row.map(device_row).transpose()
     }
 
     /// Devices in the order of their ids, after one of them.
     pub async fn devices(&self, after: &str, limit: u32) -> Answer<Vec<DeviceRow>> {
-        let select = "SELECT device_id, state, class, attestation_key, device_key, certificate FROM devices \
+        let select = "SELECT * FROM devices \
             WHERE device_id > $1 ORDER BY device_id LIMIT $2";
         let rows =
             sqlx::query(select).bind(after.to_owned()).bind(i64::from(limit)).fetch_all(&self.pool).await?;
@@ -215,12 +220,13 @@ impl Store {
 
 fn device_row(row: sqlx::any::AnyRow) -> Answer<DeviceRow> {
     Ok(DeviceRow {
-        device_id: row.try_get(0)?,
-        state: row.try_get(1)?,
-        class: row.try_get(2)?,
-        attestation_key: row.try_get(3)?,
-        device_key: row.try_get(4)?,
-        certificate: row.try_get(5)?,
+        device_id: row.try_get("device_id")?,
+        state: row.try_get("state")?,
+        class: row.try_get("class")?,
+        attestation_key: row.try_get("attestation_key")?,
+        device_key: row.try_get("device_key")?,
+        certificate: row.try_get("certificate")?,
+        device_key_certificate: row.try_get("device_key_certificate")?,
     })
 }
 

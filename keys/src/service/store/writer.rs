@@ -8,7 +8,7 @@
 
 use serde_json::json;
 use sqlx::any::AnyRow;
-use sqlx::{Any, AnyPool, AssertSqlSafe, Row, Transaction};
+use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, Connection, Row, Transaction};
 use tokio::sync::{mpsc, oneshot};
 use trustbox_package::request::parse_hex;
 
@@ -110,7 +110,22 @@ fn lost() -> Refusal {
 }
 
 async fn transact(pool: &AnyPool, instance: &str, works: &[Work]) -> Answer<Vec<Answer<Done>>> {
-    let mut transaction = pool.begin().await?;
+    let mut connection = pool.acquire().await?;
+    let done = transact_on(&mut connection, instance, works).await;
+    if done.is_err() {
+        // A transaction that failed for want of space may still be open on it, under a savepoint that is counted as one: what is
+        // written into that seems done, and is gone with the connection.
+        connection.close_on_drop();
+    }
+    done
+}
+
+async fn transact_on(
+    connection: &mut AnyConnection,
+    instance: &str,
+    works: &[Work],
+) -> Answer<Vec<Answer<Done>>> {
+    let mut transaction = connection.begin().await?;
     let lock = "UPDATE audit_head SET id = 1 WHERE id = 1 RETURNING sequence, hash, time";
     let row = sqlx::query(lock).fetch_one(&mut *transaction).await?;
     let (mut head, last) = (head(&row)?, row.try_get::<i64, _>(2)? as u64);

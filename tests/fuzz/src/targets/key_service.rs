@@ -1,12 +1,19 @@
 //! What strangers send to the key service: JSON of its requests, keys as SubjectPublicKeyInfo, records of an audit export.
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use trustbox_api::{Bytes, PublicKey, Secret};
+use trustbox_api::key::{KeyRef, Name};
+use trustbox_api::limits::MAX_REQUEST;
+use trustbox_api::manifest::Terms;
+use trustbox_api::message::Version;
+use trustbox_api::statement::{Audience, FORMAT, Header, Kind};
+use trustbox_api::{Bytes, PublicKey, Secret, Uuid, wire};
 use trustbox_keys::audit;
 use trustbox_keys::issue::{MAX_DEVICE_KEY_BITS, MIN_DEVICE_KEY_BITS, parse_device_key, wrap};
 use trustbox_keys::protocol::{
-    CompatibilityRequest, Device, DeviceChange, ExplainRequest, KeyChange, ReleaseRequest, parse_attestation_key,
+    CompatibilityRequest, ContentKeyAnswer, ContentKeyRequest, Device, DeviceChange, ExplainRequest, KeyChange, ReleaseRequest, VerifyRequest, parse_attestation_key,
 };
 use trustbox_package::{ClassKey, Request};
 
@@ -34,7 +41,17 @@ fn json(input: &[u8]) {
     same_again::<DeviceChange>(input);
     same_again::<KeyChange>(input);
     same_again::<ExplainRequest>(input);
+    same_again::<VerifyRequest>(input);
+    same_again::<ContentKeyAnswer>(input);
     let _ = serde_json::from_slice::<CompatibilityRequest>(input);
+    if let Ok(request) = serde_json::from_slice::<ContentKeyRequest>(input) {
+        let _ = request.content_key();
+        if let Some((header, terms, _)) = request.manifest() {
+            let again = ContentKeyRequest { manifest: BASE64_STANDARD.encode(front(&header, &terms)), ..request };
+            let again = again.manifest().map(|(header, terms, _)| (header, terms));
+            assert_eq!(again, Some((header, terms)), "another meaning");
+        }
+    }
 }
 
 /// What was understood is understood in the same way when it is written and read again.
@@ -74,8 +91,36 @@ fn json_seeds() -> Vec<Vec<u8>> {
         r#"{"policy":{"classes":["edge"],"not-after":5,"quota":{"releases":1,"seconds":9},"min-versions":{"optee":"4.10"},"evidence":{"lifecycles":[12288]}}}"#.to_owned(),
         r#"{"device_id":"00","key":"meter","token":"0oRD","at":7}"#.to_owned(),
         r#"{"key_name":"meter","client_public_key":"MIIB"}"#.to_owned(),
+        content_key_request(),
     ];
     texts.map(String::into_bytes).into()
+}
+
+fn front(header: &Header, terms: &Terms) -> Vec<u8> {
+    let (mut first, mut second) = ([0; MAX_REQUEST], [0; MAX_REQUEST]);
+    let parts = [wire::encode(header, &mut first), wire::encode(terms, &mut second)];
+    parts.map(|part| part.expect("what was read can be written")).concat()
+}
+
+fn content_key_request() -> String {
+    let header =
+        Header { kind: Kind::Manifest, format: FORMAT, root: Bytes([1; 32]), audience: Audience::Fleet, sequence: 7 };
+    let terms = Terms {
+        publisher: Bytes([4; 32]),
+        uuid: Uuid(Bytes([6; 16])),
+        name: Name::try_from("meter").expect("a name"),
+        version: 7,
+        min_optee: Version(4, 10, 0),
+        min_ta: Version(0, 1, 0),
+        size: 1,
+        ciphertext_sha256: Bytes([1; 32]),
+        plaintext_sha256: Bytes([2; 32]),
+        nonce: Bytes([3; 12]),
+        tag: Bytes([5; 16]),
+        class_key: KeyRef::new("meter", 1).expect("a key"),
+    };
+    let manifest = BASE64_STANDARD.encode(front(&header, &terms));
+    format!("{{\"manifest\":\"{manifest}\",\"content_key\":\"{}\"}}", BASE64_STANDARD.encode([9; 32]))
 }
 
 fn rsa() -> Vec<u8> {
@@ -108,5 +153,7 @@ mod tests {
         assert_eq!(audit::verify(&export()).unwrap().sequence, 3);
         assert!(serde_json::from_slice::<ReleaseRequest>(&json_seeds()[0]).is_ok());
         assert!(serde_json::from_slice::<KeyChange>(&json_seeds()[3]).is_ok());
+        let request: ContentKeyRequest = serde_json::from_slice(&json_seeds()[6]).unwrap();
+        assert!(request.manifest().is_some() && request.content_key().is_some());
     }
 }

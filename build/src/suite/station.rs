@@ -1,0 +1,215 @@
+//! The factory's line on emulated devices: three at once, the station killed in the middle, and what came of it.
+
+use std::fs::{self, DirBuilder};
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use serde_json::Value;
+use trustbox_api::key::KeyName;
+use trustbox_keys::dev::{self, Role};
+use trustbox_keys::{DevKeys, files, issue};
+use trustbox_package::sign::public_key;
+
+use crate::builder::Builder;
+use crate::demo::service::KeyService;
+use crate::device::{BootOptions, Device};
+use crate::guest::{GuestKind, Images};
+use crate::served;
+use crate::suite::Case;
+use crate::tool::Tool;
+
+const GROUP: &str = "station";
+const NAMES: [&str; 3] = ["one", "two", "three"];
+/// Steps after which a station is killed.
+const STEPS: [&str; 6] = ["identify", "certify", "provision", "enrol", "keys", "lock"];
+/// The service releases this key to devices of the class `demo`.
+const CLASS_KEY: &str = "demo-class";
+
+pub(crate) fn run(builder: &Builder) -> Result<Vec<Case>> {
+    let line = Line::prepare(builder)?;
+    let mut cases = Vec::new();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (stop, images) = (&stop, &line.images);
+        let devices: Vec<_> =
+            NAMES.iter().map(|name| scope.spawn(|| device(images, &line.folder, name, stop))).collect();
+        let case = |name: &str, result: Result<()>| Case::of(GROUP, name, result);
+        cases.push(case("a station of three is killed in the middle", line.killed(&NAMES, "certify")));
+        cases.push(case("a station is killed after each step of a device", line.killed_everywhere()));
+        cases.push(case("started again, three devices pass", line.passes()));
+        cases.push(case("once more changes nothing", line.again()));
+        cases.push(case("a foreign owner's device is refused and named", line.foreign()));
+        stop.store(true, Ordering::Relaxed);
+        for device in devices {
+            let ended = device.join().unwrap_or_else(|_| Err(anyhow!("its thread failed")));
+            cases.push(case("the device ran to its end", ended));
+        }
+    });
+    line.end()?;
+    Ok(cases)
+}
+
+fn device(images: &Images, folder: &Path, name: &str, stop: &AtomicBool) -> Result<()> {
+    let listener = served::listen(&folder.join(format!("{name}.socket")))?;
+    let state = Some(folder.join(format!("{name}.img")));
+    let mut device = Device::boot(images, &BootOptions { state, ..BootOptions::default() })?;
+    served::serve(&mut device, &listener, stop)?;
+    device.power_off()
+}
+
+struct Line {
+    images: Images,
+    program: PathBuf,
+    service: std::cell::RefCell<KeyService>,
+    folder: PathBuf,
+    _gone_with_it: tempfile::TempDir,
+}
+
+impl Line {
+    fn prepare(builder: &Builder) -> Result<Self> {
+        let images = builder.images(GuestKind::Plain, false)?;
+        let keys = dev::ensure(&builder.repo().dev_keys())?;
+        let temporary = tempfile::tempdir()?;
+        let folder = temporary.path().join("line");
+        DirBuilder::new().mode(0o700).create(&folder)?;
+        let service = KeyService::start(builder, &keys, &folder.join("keys"))?;
+        let program = builder.repo().root().join("target/debug/trustbox-keys");
+        // The factory CA's certificate is made with the development keys.
+        Tool::new(&program).arg("dev-init").arg(builder.repo().dev_keys()).output()?;
+        configure(&keys, &builder.repo().dev_keys(), &folder, &service)?;
+        Ok(Self { images, program, service: service.into(), folder, _gone_with_it: temporary })
+    }
+
+    fn station(&self, config: &str, names: &[&str]) -> Tool {
+        let tool =
+            Tool::new(&self.program).args(["station", "--json", "--config"]).arg(self.folder.join(config));
+        names.iter().fold(tool, |tool, name| {
+            let socket = self.folder.join(format!("{name}.socket"));
+            tool.arg("--device").arg(format!("{name}=unix:{}", socket.display()))
+        })
+    }
+
+    /// All that a station says, of which every device passed.
+    fn said(&self, config: &str, names: &[&str]) -> Result<String> {
+        let output = self.station(config, names).command().output()?;
+        let said = String::from_utf8(output.stdout)?;
+        ensure!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+        Ok(said)
+    }
+
+    fn killed_everywhere(&self) -> Result<()> {
+        STEPS.iter().try_for_each(|step| self.killed(&NAMES[..1], step))
+    }
+
+    /// Once a step is done, the station is gone, as if somebody had pulled its cable.
+    fn killed(&self, names: &[&str], step: &str) -> Result<()> {
+        let mut station = self.station("station.toml", names).command().stdout(Stdio::piped()).spawn()?;
+        let stdout = station.stdout.take().context("no output")?;
+        let mut seen = String::new();
+        for line in BufReader::new(stdout).lines() {
+            seen = line?;
+            let event: Value = serde_json::from_str(&seen)?;
+            if event["step"] == step {
+                break;
+            }
+        }
+        station.kill()?;
+        station.wait()?;
+        ensure!(seen.contains(&format!("\"step\":\"{step}\"")), "step {step} was not done: {seen}");
+        let listed = self.devices()?;
+        ensure!(listed.iter().all(|device| device["state"] == "begun"), "not all are begun: {listed:?}");
+        Ok(())
+    }
+
+    fn passes(&self) -> Result<()> {
+        let start = Instant::now();
+        let said = self.said("station.toml", &NAMES)?;
+        let events = said.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
+        let passed = events.iter().filter(|event| event["passed"] == true).count();
+        ensure!(passed == NAMES.len(), "{passed} passed: {said}");
+        crate::ui::line(&format!("station: three devices in {:.1} s", start.elapsed().as_secs_f64()));
+        let service = self.service.borrow();
+        let (enrolled, released) =
+            (service.audited("enrol-device", "allowed")?, service.audited("release", "allowed")?);
+        // A release that a killed station had asked for already is one more.
+        let counted = enrolled == NAMES.len() && released >= NAMES.len();
+        ensure!(counted, "the audit log has {enrolled} devices, {released} releases");
+        for device in self.devices()? {
+            let id = device["device_id"].as_str().context("no id")?;
+            let voucher = self.voucher(id)?;
+            ensure!(voucher["device_id"] == id && voucher["device"]["lifecycle"] == "locked", "{voucher}");
+            ensure!(voucher["device"]["measurements"]["optee"].is_string(), "nothing is measured: {voucher}");
+            ensure!(voucher["device"]["hardware_key"] == "unique", "{voucher}");
+        }
+        Ok(())
+    }
+
+    fn again(&self) -> Result<()> {
+        let before = self.vouchers()?;
+        self.said("station.toml", &NAMES)?;
+        ensure!(self.vouchers()? == before, "vouchers changed");
+        let enrolled = self.service.borrow().audited("enrol-device", "allowed")?;
+        ensure!(enrolled == NAMES.len(), "devices were enrolled again");
+        Ok(())
+    }
+
+    /// Another owner's line: the devices are not its own.
+    fn foreign(&self) -> Result<()> {
+        let output = self.station("foreign.toml", &NAMES[..1]).command().output()?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        ensure!(output.status.code() == Some(1) && said.contains("foreign-owner"), "{said}");
+        Ok(())
+    }
+
+    fn devices(&self) -> Result<Vec<Value>> {
+        let text =
+            Tool::new(&self.program).args(["devices", "--json"]).arg(self.folder.join("journal")).output()?;
+        Ok(text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
+    }
+
+    fn voucher(&self, id: &str) -> Result<Value> {
+        let file = self.folder.join(format!("journal/{id}.voucher.json"));
+        let tool = Tool::new(&self.program).arg("voucher").arg(file).arg("--factory-ca");
+        Ok(serde_json::from_str(&tool.arg(self.folder.join("factory-ca.pem")).output()?)?)
+    }
+
+    fn vouchers(&self) -> Result<Vec<Value>> {
+        let id = |device: &Value| device["device_id"].as_str().unwrap_or_default().to_owned();
+        self.devices()?.iter().map(|device| self.voucher(&id(device))).collect()
+    }
+
+    fn end(&self) -> Result<()> {
+        self.service.borrow_mut().stop()
+    }
+}
+
+fn configure(keys: &DevKeys, dev: &Path, folder: &Path, service: &KeyService) -> Result<()> {
+    let name = KeyName::try_from(CLASS_KEY).map_err(|_| anyhow!("class key name is too long"))?;
+    let releaser = public_key(keys.releaser.verifying_key());
+    let releaser = issue::delegate_releaser(&keys.owner_root, &releaser, &[name], 1)?;
+    fs::write(folder.join("releaser.statement"), releaser)?;
+    fs::copy(dev.join("factory-ca.pem"), folder.join("factory-ca.pem"))?;
+    let expected = "lifecycles = [20480]\nunique-hardware-key = true\n[[components]]\ntype = \"optee\"\nrequired = true\n";
+    fs::write(folder.join("expected.toml"), expected)?;
+    let other = files::generate()?;
+    files::store_public(&folder.join("other-root.pub.pem"), &other)?;
+    let config = |root: &Path, journal: &str| {
+        format!(
+            "station = \"line 1\"\nsku = \"edge-demo\"\njournal = \"{journal}\"\nauthority = {:?}\nowner-root = {root:?}\n\
+             factory-ca = \"factory-ca.pem\"\nfactory-ca-key = {:?}\nstatements = [\"releaser.statement\"]\n\
+             references = [\"expected.toml\"]\nclass = \"demo\"\nclass-keys = [\"{CLASS_KEY}\"]\nservice = {:?}\nidentity = {:?}\n",
+            keys.private_path(Role::ProvisioningAuthority),
+            keys.private_path(Role::FactoryCa),
+            service.url(),
+            service.line(),
+        )
+    };
+    fs::write(folder.join("station.toml"), config(&keys.public_path(Role::OwnerRoot), "journal"))?;
+    fs::write(folder.join("foreign.toml"), config(Path::new("other-root.pub.pem"), "foreign"))?;
+    Ok(())
+}

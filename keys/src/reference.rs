@@ -1,0 +1,130 @@
+//! Reference values as files: TOML that says what a verifier must expect of a device, with a signature beside it.
+//!
+//! The builder writes them with what they are about, firmware and packages each their own; a verifier takes several together. The
+//! signature, r‖s in a file with the suffix `.sig`, is ES256 over [`DOMAIN`] and the file's bytes.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use p256::ecdsa::signature::hazmat::PrehashVerifier;
+use p256::ecdsa::{Signature, VerifyingKey};
+use sha2::{Digest, Sha256};
+use trustbox_api::PublicKey;
+use trustbox_package::sign::Es256;
+use trustbox_verifier::ReferenceValues;
+
+use crate::files;
+
+/// What the signature of reference values starts with.
+pub const DOMAIN: &[u8] = b"TrustBox reference values\0";
+
+/// Writes reference values, and their signature beside them; `notes` are comments on top.
+pub fn write(path: &Path, notes: &str, values: &ReferenceValues, signer: &dyn Es256) -> Result<()> {
+    let notes: String = notes.lines().map(|line| format!("# {line}\n")).collect();
+    let text = format!("{notes}{}", toml::to_string(values)?);
+    files::write(path, text.as_bytes())?;
+    files::write(&signature_path(path), signer.sign_digest(&digest(text.as_bytes()))?.as_ref())
+}
+
+/// Reads files, signed by `signer` where one is named, and puts them together.
+pub fn read(paths: &[PathBuf], signer: Option<&PublicKey>) -> Result<ReferenceValues> {
+    paths.iter().try_fold(ReferenceValues::default(), |all, path| {
+        let bytes = files::read(path)?;
+        if let Some(signer) = signer {
+            check(path, &bytes, signer)?;
+        }
+        let text = std::str::from_utf8(&bytes).with_context(|| format!("{}: not UTF-8", path.display()))?;
+        let values =
+            toml::from_str(text).with_context(|| format!("{}: not reference values", path.display()))?;
+        together(all, values).with_context(|| path.display().to_string())
+    })
+}
+
+fn check(path: &Path, bytes: &[u8], signer: &PublicKey) -> Result<()> {
+    let signature = files::read(&signature_path(path))?;
+    let signature = Signature::from_slice(&signature);
+    let key = VerifyingKey::from_sec1_bytes(&[&[4], signer.0.as_ref()].concat())?;
+    let signed = signature.is_ok_and(|signature| key.verify_prehash(&digest(bytes), &signature).is_ok());
+    ensure!(signed, "{}: not signed by {}", path.display(), signer.id());
+    Ok(())
+}
+
+/// What both ask for. Lists of what is allowed are put together, bounds become the stricter ones.
+fn together(mut all: ReferenceValues, more: ReferenceValues) -> Result<ReferenceValues> {
+    let other = |one: &Option<String>, two: &Option<String>| one.is_some() && two.is_some() && one != two;
+    ensure!(!other(&all.owner_root, &more.owner_root), "another owner root than the file before");
+    all.implementation_ids.extend(more.implementation_ids);
+    all.lifecycles.extend(more.lifecycles);
+    all.owner_root = all.owner_root.or(more.owner_root);
+    all.min_security_epoch = all.min_security_epoch.max(more.min_security_epoch);
+    all.rollback_protection |= more.rollback_protection;
+    all.unique_hardware_key |= more.unique_hardware_key;
+    for component in more.components {
+        match all.components.iter_mut().find(|known| known.kind == component.kind) {
+            Some(known) => {
+                let kind = &component.kind;
+                ensure!(!other(&known.signer, &component.signer), "component {kind} has another signer");
+                known.measurements.extend(component.measurements);
+                known.signer = known.signer.take().or(component.signer);
+                known.required |= component.required;
+            }
+            None => all.components.push(component),
+        }
+    }
+    Ok(all)
+}
+
+fn signature_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".sig");
+    name.into()
+}
+
+fn digest(bytes: &[u8]) -> [u8; 32] {
+    Sha256::new().chain_update(DOMAIN).chain_update(bytes).finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use trustbox_package::sign::public_key;
+    use trustbox_verifier::Reference;
+
+    fn values(root: &str, kind: &str, measurement: &str) -> ReferenceValues {
+        let component = Reference {
+            kind: kind.to_owned(),
+            measurements: vec![measurement.to_owned()],
+            signer: None,
+            required: true,
+        };
+        ReferenceValues {
+            owner_root: Some(root.to_owned()),
+            components: vec![component],
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn files_are_read_together_and_only_as_signed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (key, stranger) = (files::generate().unwrap(), files::generate().unwrap());
+        let (public, other) = (public_key(key.verifying_key()), public_key(stranger.verifying_key()));
+        let paths = ["a.toml", "b.toml", "c.toml"].map(|name| dir.path().join(name));
+        let (first, second) = (values("00", "meter", "01"), values("00", "meter", "02"));
+        write(&paths[0], "what it is\nabout", &first, &key).unwrap();
+        write(&paths[1], "", &ReferenceValues { min_security_epoch: 3, ..second }, &key).unwrap();
+        let read_back = read(&paths[..2], Some(&public)).unwrap();
+        assert_eq!(read_back.components.len(), 1);
+        assert_eq!(read_back.components[0].measurements, ["01", "02"]);
+        assert_eq!((read_back.min_security_epoch, read_back.owner_root.as_deref()), (3, Some("00")));
+        assert!(read(&paths[..1], Some(&other)).unwrap_err().to_string().contains("not signed by"));
+        write(&paths[2], "", &values("01", "meter", "01"), &key).unwrap();
+        assert!(format!("{:#}", read(&paths, None).unwrap_err()).contains("another owner root"));
+        let mut text = std::fs::read(&paths[0]).unwrap();
+        text.extend(b"\n");
+        std::fs::write(&paths[0], text).unwrap();
+        assert!(read(&paths[..1], Some(&public)).is_err() && read(&paths[..1], None).is_ok());
+        std::fs::remove_file(dir.path().join("a.toml.sig")).unwrap();
+        assert!(read(&paths[..1], Some(&public)).is_err());
+    }
+}

@@ -1,0 +1,66 @@
+//! The configuration of a line, TOML. Paths in it are relative to its folder.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+
+use crate::service::config::refuse_open_folder;
+
+/// The whole file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Config {
+    /// Name of this station, in journals and vouchers.
+    pub station: String,
+    /// What is made here: stock-keeping unit, in vouchers.
+    pub sku: String,
+    /// Folder with a file for each device; it is made where it is not there.
+    pub journal: PathBuf,
+    /// Private key of the provisioning authority.
+    pub authority: PathBuf,
+    /// Public key of the owner root.
+    pub owner_root: PathBuf,
+    /// Certificate of the factory CA.
+    pub factory_ca: PathBuf,
+    /// Its private key.
+    pub factory_ca_key: PathBuf,
+    /// The owner's statements that every device gets.
+    #[serde(default)]
+    pub statements: Vec<PathBuf>,
+    /// What is expected of a device at the end.
+    #[serde(default)]
+    pub references: Vec<PathBuf>,
+    /// Class of the devices, in the registry.
+    pub class: String,
+    /// Class keys that they get.
+    #[serde(default)]
+    pub class_keys: Vec<String>,
+    /// The key service.
+    pub service: String,
+    /// Who asks it: folder of a client of role `factory`.
+    pub identity: PathBuf,
+}
+
+impl Config {
+    /// Reads a file. Its folder must not be open to others.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let mut config: Self = toml::from_str(&text).with_context(|| path.display().to_string())?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        refuse_open_folder(folder)?;
+        let own = [
+            &mut config.journal,
+            &mut config.authority,
+            &mut config.owner_root,
+            &mut config.factory_ca,
+            &mut config.factory_ca_key,
+            &mut config.identity,
+        ];
+        let lists = config.statements.iter_mut().chain(&mut config.references);
+        own.into_iter().chain(lists).for_each(|path| *path = folder.join(&*path));
+        ensure!(!config.station.is_empty() && !config.sku.is_empty(), "station and sku have a name");
+        Ok(config)
+    }
+}

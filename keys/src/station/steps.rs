@@ -1,0 +1,421 @@
+//! The steps of one device.
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
+use trustbox_api::token::{OPTEE, TRUSTBOX};
+use trustbox_api::{Bytes, PublicKey};
+use trustbox_package::Request;
+use trustbox_package::request::hex;
+use trustbox_package::sign::public_key;
+use trustbox_verifier::{Claims, ReferenceValues, Tier, Token, appraise};
+
+use super::config::Config;
+use super::journal::{Journal, State};
+use super::link::{Link, Place};
+use super::{Failure, Outcome, Progress, voucher};
+use crate::SigningKey;
+use crate::client::blocking;
+use crate::factory::{Authority, Requested};
+use crate::issue::{self, Asking};
+use crate::protocol::{Device, parse_attestation_key};
+use crate::service::now;
+use crate::{files, reference};
+
+/// A line with its keys.
+pub struct Station {
+    config: Config,
+    authority: SigningKey,
+    factory_key: SigningKey,
+    factory: Authority,
+    owner_root: PublicKey,
+    statements: Vec<Vec<u8>>,
+    expected: ReferenceValues,
+    /// Takes devices whose hardware key is not their own: development boards only. NOT-TRUSTED
+    any_hardware_key: bool,
+}
+
+/// Names what went wrong, and what to do then.
+trait Named<T> {
+    fn named(self, step: &'static str, name: &'static str, help: &'static str) -> Result<T, Failure>;
+}
+
+impl<T> Named<T> for Result<T> {
+    fn named(self, step: &'static str, name: &'static str, help: &'static str) -> Result<T, Failure> {
+        self.map_err(|error| Failure { step, name, what: format!("{error:#}"), help })
+    }
+}
+
+const AGAIN: &str = "check cable and power, then start the station again: it goes on where the device is";
+const SERVICE: &str = "see whether the key service runs, then start the station again";
+const ASIDE: &str = "put the device aside: it is not one for this line";
+
+/// What `trustbox info` says, as far as a station asks.
+struct Info {
+    device_id: String,
+    lifecycle: String,
+    owner_root: Option<String>,
+    attestation_key: String,
+    value: Value,
+}
+
+impl Info {
+    fn of(link: &mut Link) -> Result<Self> {
+        let value = link.trustbox(&["info"])?;
+        let text = |name: &str| value[name].as_str().map(str::to_owned);
+        Ok(Self {
+            device_id: text("device_id").context("info has no device id")?,
+            lifecycle: text("lifecycle").context("info has no lifecycle")?,
+            owner_root: text("owner_root"),
+            attestation_key: text("attestation_key_sha256").unwrap_or_default(),
+            value,
+        })
+    }
+
+    fn has_key(&self, name: &str) -> bool {
+        self.value["class_keys"].as_array().is_some_and(|keys| keys.iter().any(|key| key["name"] == name))
+    }
+}
+
+impl Station {
+    /// A line of a configuration; `load` opens its private keys.
+    pub fn open(
+        config: Config,
+        any_hardware_key: bool,
+        load: impl Fn(&Path) -> Result<SigningKey>,
+    ) -> Result<Self> {
+        let factory_key = load(&config.factory_ca_key)?;
+        let read = |path: &std::path::PathBuf| Ok(files::read(path)?.to_vec());
+        Ok(Self {
+            authority: load(&config.authority)?,
+            factory: Authority::open(&config.factory_ca, &factory_key)?,
+            factory_key,
+            owner_root: files::load_public(&config.owner_root)?,
+            statements: config.statements.iter().map(read).collect::<Result<_>>()?,
+            expected: reference::read(&config.references, None)?,
+            any_hardware_key,
+            config,
+        })
+    }
+
+    /// Takes several devices at once; returns what became of each.
+    pub fn run(&self, devices: &[(String, Place)], progress: &Progress) -> Vec<Outcome> {
+        std::thread::scope(|scope| {
+            let tasks: Vec<_> = devices
+                .iter()
+                .map(|(name, place)| scope.spawn(move || self.device(name, place, progress)))
+                .collect();
+            let joined = tasks.into_iter().zip(devices).map(|(task, (name, _))| {
+                task.join().unwrap_or_else(|_| Outcome {
+                    name: name.clone(),
+                    device_id: None,
+                    result: Err(anyhow!("the station itself failed")).named("station", "internal", AGAIN),
+                    time: std::time::Duration::ZERO,
+                })
+            });
+            joined.collect()
+        })
+    }
+
+    fn device(&self, name: &str, place: &Place, progress: &Progress) -> Outcome {
+        let (start, mut device_id) = (Instant::now(), None);
+        let result = self.steps(name, place, progress, &mut device_id);
+        let outcome = Outcome { name: name.to_owned(), device_id, result, time: start.elapsed() };
+        progress.outcome(&outcome);
+        outcome
+    }
+
+    fn steps(
+        &self,
+        name: &str,
+        place: &Place,
+        progress: &Progress,
+        device_id: &mut Option<String>,
+    ) -> Result<(), Failure> {
+        let mut link = Link::open(place).named("identify", "link", AGAIN)?;
+        let info = Info::of(&mut link).named("identify", "link", AGAIN)?;
+        *device_id = Some(info.device_id.clone());
+        let claimed = Journal::claim(&self.config.journal, &info.device_id, &self.config.station);
+        let claimed = claimed.named("identify", "journal", "see to the journal's folder")?;
+        let mut journal = claimed.context("another station works on this device").named(
+            "identify",
+            "claimed",
+            "leave it to the other station",
+        )?;
+        let mut work = Work { station: self, link: &mut link, journal: &mut journal, name, progress };
+        let result = work.all(info);
+        journal.entry.state = if result.is_ok() { State::Passed } else { State::Failed };
+        journal.entry.failure = result.as_ref().err().map(ToString::to_string);
+        let step = journal.entry.step.clone();
+        let written = journal.done(&step, now()).named("journal", "journal", "see to the journal's folder");
+        result.and(written)
+    }
+}
+
+/// One device in hand.
+struct Work<'a> {
+    station: &'a Station,
+    link: &'a mut Link,
+    journal: &'a mut Journal,
+    name: &'a str,
+    progress: &'a Progress,
+}
+
+impl Work<'_> {
+    fn all(&mut self, info: Info) -> Result<(), Failure> {
+        self.journal.entry.state = State::Begun;
+        self.journal.entry.failure = None;
+        self.identify(&info)?;
+        self.done("identify", &info.lifecycle)?;
+        let detail = self.certify(&info).named("certify", "certificate", AGAIN)?;
+        self.done("certify", &detail)?;
+        let detail = self.provision(&info).named("provision", "provision", AGAIN)?;
+        self.done("provision", detail)?;
+        self.enrol().named("enrol", "registry", SERVICE)?;
+        self.done("enrol", "in the registry")?;
+        let detail = self.keys().named("keys", "class-keys", SERVICE)?;
+        self.done("keys", &detail)?;
+        let detail = self.lock().named("lock", "lock", AGAIN)?;
+        self.done("lock", detail)?;
+        let facts =
+            self.verify().named("verify", "evidence", "put the device aside: see which claim is wrong")?;
+        self.done("verify", "attested")?;
+        let detail = self.voucher(&facts).named("voucher", "voucher", "see to the journal's folder")?;
+        self.done("voucher", &detail)
+    }
+
+    /// Written down before the next step begins.
+    fn done(&mut self, step: &'static str, detail: &str) -> Result<(), Failure> {
+        self.journal.done(step, now()).named(step, "journal", "see to the journal's folder")?;
+        self.progress.step(self.name, step, detail);
+        Ok(())
+    }
+
+    fn identify(&self, info: &Info) -> Result<(), Failure> {
+        let station = self.station;
+        let refuse =
+            |name: &'static str, what: String| Err(Failure { step: "identify", name, what, help: ASIDE });
+        if info.lifecycle == "decommissioned" {
+            return refuse("decommissioned", "the device is at the end of its life".to_owned());
+        }
+        let huk = &info.value["huk"];
+        if huk != "unique" && !station.any_hardware_key {
+            return refuse("hardware-key", format!("its hardware unique key is {huk}, expected unique"));
+        }
+        let authority = public_key(station.authority.verifying_key()).id().to_string();
+        if info.value["provisioning_authority"] != authority {
+            let found = &info.value["provisioning_authority"];
+            return refuse("firmware", format!("its firmware trusts authority {found}, not {authority}"));
+        }
+        let own = station.owner_root.id().to_string();
+        match &info.owner_root {
+            Some(root) if *root != own => {
+                refuse("foreign-owner", format!("it belongs to owner root {root}, not to {own}"))
+            }
+            // An owner that nobody here gave it.
+            Some(_) if self.journal.entry.entry.is_none() => {
+                refuse("already-provisioned", format!("it is {}, and no journal knows it", info.lifecycle))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Both keys, proved: see `factory`.
+    fn certify(&mut self, info: &Info) -> Result<String> {
+        let shown = |entry: &Device| format!("device key {}…", &entry.device_key_sha256[..16]);
+        if let Some(entry) = &self.journal.entry.entry {
+            let known = BASE64_STANDARD.decode(&entry.attestation_key).ok();
+            let known = known.and_then(|der| parse_attestation_key(&der)).map(|key| key.id().to_string());
+            ensure!(
+                known.as_deref() == Some(&info.attestation_key),
+                "the device has other keys than the journal knows: it was wiped"
+            );
+            return Ok(shown(entry));
+        }
+        let nonce = fresh_nonce()?;
+        let csr = decoded(&self.link.trustbox(&["csr", "--nonce", &hex(&nonce)])?, "csr")?;
+        let token = decoded(&self.link.trustbox(&["attest", "--nonce", &hex(&nonce)])?, "token")?;
+        let requested = Requested::read(&csr)?;
+        ensure!(requested.device_id.to_string() == info.device_id, "the request is of another device");
+        let claims = requested.attested(&token, &nonce)?;
+        // Where the device stands, and whose it is, comes later.
+        let early = ReferenceValues { lifecycles: vec![], owner_root: None, ..self.station.expected.clone() };
+        let early = ReferenceValues {
+            components: early
+                .components
+                .into_iter()
+                .filter(|part| [OPTEE, TRUSTBOX].contains(&part.kind.as_str()))
+                .collect(),
+            ..early
+        };
+        believe(&claims, &early)?;
+        let certified = self.station.factory.certify(&requested, &claims)?;
+        let entry = Device {
+            class: self.station.config.class.clone(),
+            attestation_key: BASE64_STANDARD.encode(requested.attestation_key.spki()),
+            device_key_sha256: requested.device_key_id().to_string(),
+            certificate: Some(BASE64_STANDARD.encode(certified.attestation)),
+            device_key_certificate: Some(BASE64_STANDARD.encode(certified.device_key)),
+        };
+        let detail = shown(&entry);
+        self.journal.entry.entry = Some(entry);
+        Ok(detail)
+    }
+
+    fn provision(&mut self, info: &Info) -> Result<&'static str> {
+        let (root, mut files) = (self.station.owner_root, Vec::new());
+        if info.owner_root.is_none() {
+            let asking = self.asking(&["provision"])?;
+            let pin = issue::pin_root(&self.station.authority, &root, &asking)?;
+            files.push(self.link.put("pin-root", &pin)?);
+        }
+        for (number, statement) in self.station.statements.iter().enumerate() {
+            files.push(self.link.put(&format!("statement-{number}"), statement)?);
+        }
+        if !files.is_empty() {
+            let words = ["trustbox", "provision"].into_iter().chain(files.iter().map(String::as_str));
+            self.link.run(&words.collect::<Vec<_>>())?;
+        }
+        let after = Info::of(self.link)?;
+        ensure!(after.owner_root == Some(root.id().to_string()), "read back: the owner root is not pinned");
+        Ok(if info.owner_root.is_none() { "owner root pinned" } else { "was done" })
+    }
+
+    fn asking(&mut self, words: &[&str]) -> Result<Asking> {
+        let request = Request::from_json(&self.link.request(words)?)?;
+        let asking = Asking::from(&request);
+        let same = asking.device_id.to_string() == self.journal.entry.device_id;
+        ensure!(same, "the request is of another device");
+        Ok(asking)
+    }
+
+    fn call(&self, method: &str, path: &str, body: &Value) -> Result<Value> {
+        let config = &self.station.config;
+        blocking(&config.service, &config.identity, async |mut connection| {
+            connection.call(method, path, body).await
+        })
+    }
+
+    fn enrol(&self) -> Result<()> {
+        let entry = self.journal.entry.entry.as_ref().context("the journal has no certificates")?;
+        let path = format!("/v1/devices/{}", self.journal.entry.device_id);
+        let answer = self.call("PUT", &path, &serde_json::to_value(entry)?)?;
+        ensure!(answer["state"] == "enrolled", "the registry has the device as {}", answer["state"]);
+        Ok(())
+    }
+
+    fn keys(&mut self) -> Result<String> {
+        let station = self.station;
+        for name in &station.config.class_keys {
+            if Info::of(self.link)?.has_key(name) {
+                continue;
+            }
+            let challenge = self.call("POST", "/v1/challenges", &json!({}))?;
+            let challenge = challenge["nonce"].as_str().context("the service gives no challenge")?.to_owned();
+            let request: Value = serde_json::from_slice(&self.link.request(&["key", "import"])?)?;
+            let token = self.link.trustbox(&["attest", "--nonce", &challenge])?;
+            let question = json!({"key": name, "request": request, "token": token["token"]});
+            let bundle = decoded(&self.call("POST", "/v1/releases", &question)?, "bundle")?;
+            let path = self.link.put("bundle", &bundle)?;
+            self.link.trustbox(&["key", "import", &path])?;
+            ensure!(Info::of(self.link)?.has_key(name), "read back: the device does not hold {name}");
+        }
+        Ok(station.config.class_keys.join(" "))
+    }
+
+    fn lock(&mut self) -> Result<&'static str> {
+        if Info::of(self.link)?.lifecycle == "locked" {
+            return Ok("was done");
+        }
+        let asking = self.asking(&["lock"])?;
+        let lock = issue::lock(&self.station.authority, self.station.owner_root.id(), &asking)?;
+        let path = self.link.put("lock", &lock)?;
+        self.link.trustbox(&["lock", &path])?;
+        let after = Info::of(self.link)?.lifecycle;
+        ensure!(after == "locked", "read back: the device is {after}, not locked");
+        Ok("locked")
+    }
+
+    /// What the voucher says of the device, from a fresh token.
+    fn verify(&mut self) -> Result<Value> {
+        let entry = self.journal.entry.entry.as_ref().context("the journal has no certificates")?;
+        let key = BASE64_STANDARD.decode(&entry.attestation_key)?;
+        let key = parse_attestation_key(&key).context("the journal's attestation key is damaged")?;
+        let bound = entry.device_key_sha256.clone();
+        let nonce = fresh_nonce()?;
+        let token = decoded(&self.link.trustbox(&["attest", "--nonce", &hex(&nonce)])?, "token")?;
+        let claims = Token::parse(&token).and_then(|token| token.verify(&key, &nonce))?;
+        ensure!(Bytes(claims.wrapping_key).to_string() == bound, "the token binds another device key");
+        believe(&claims, &self.station.expected)?;
+        let info = Info::of(self.link)?;
+        let measured = |kind: &str| claims.component(kind).map(|part| hex(&part.measurement));
+        Ok(json!({
+            "lifecycle": info.lifecycle,
+            "hardware_key": info.value["huk"],
+            "rollback_protection": info.value["rollback_protection"],
+            "profile": info.value["profile"],
+            "versions": info.value["versions"],
+            "implementation_id": hex(&claims.implementation_id),
+            "measurements": {"optee": measured(OPTEE), "trustbox": measured(TRUSTBOX)},
+            "class_keys": info.value["class_keys"],
+        }))
+    }
+
+    fn voucher(&self, facts: &Value) -> Result<String> {
+        let path = self.journal.beside("voucher.json");
+        let shown = |file: &[u8]| Ok(format!("voucher {}…", &voucher::fingerprint(file)?.to_string()[..16]));
+        let entry = self.journal.entry.entry.as_ref().context("the journal has no certificates")?;
+        let attestation_key = BASE64_STANDARD.decode(&entry.attestation_key)?;
+        let attestation_key = parse_attestation_key(&attestation_key).map(|key| key.id().to_string());
+        let (config, station) = (&self.station.config, self.station);
+        let mut value = json!({
+            "device_id": self.journal.entry.device_id,
+            "sku": config.sku,
+            "station": config.station,
+            "owner_root": station.owner_root.id().to_string(),
+            "attestation_key_sha256": attestation_key,
+            "device_key_sha256": entry.device_key_sha256,
+            "device": facts,
+        });
+        let mut previous = None;
+        if path.exists() {
+            let file = files::read(&path)?;
+            let mut before = voucher::verify(&file, &public_key(station.factory_key.verifying_key()))?;
+            let fields = before.as_object_mut().context("the voucher is no object")?;
+            fields.remove("time");
+            fields.remove("previous");
+            if before == value {
+                return shown(&file);
+            }
+            previous = Some(voucher::fingerprint(&file)?.to_string());
+        }
+        value["time"] = now().into();
+        value["previous"] = previous.into();
+        let file = voucher::sign(&value, &station.factory_key)?;
+        files::write(&path, &file)?;
+        shown(&file)
+    }
+}
+
+fn believe(claims: &Claims<'_>, expected: &ReferenceValues) -> Result<()> {
+    let findings = appraise(claims, expected).findings;
+    match findings.into_iter().find(|found| found.tier == Tier::Contraindicated) {
+        Some(wrong) => Err(anyhow!("{}: {}", wrong.claim, wrong.reason)),
+        None => Ok(()),
+    }
+}
+
+fn fresh_nonce() -> Result<[u8; 32]> {
+    let mut nonce = [0; 32];
+    getrandom::fill(&mut nonce).context("no random numbers")?;
+    Ok(nonce)
+}
+
+fn decoded(value: &Value, name: &str) -> Result<Vec<u8>> {
+    let bytes = value[name].as_str().and_then(|text| BASE64_STANDARD.decode(text).ok());
+    bytes.with_context(|| format!("the answer has no {name}"))
+}
