@@ -29,7 +29,7 @@ enum About {
 }
 
 /// What figures must not exceed.
-const GOALS: [(&str, Part, About, f64); 12] = [
+const GOALS: &[(&str, Part, About, f64)] = &[
     ("gcm_instr_per_byte", Part::Device, About::Value, 18.0),
     ("install", Part::Device, About::Ratio, 1.25),
     ("launch", Part::Device, About::Ratio, 1.2),

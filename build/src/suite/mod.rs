@@ -101,7 +101,7 @@ impl Case {
 type Check = fn(&Builder, &Args) -> Result<Vec<Case>>;
 
 /// Checks in the order in which they run: the quick ones first. The flag says which belong to `--fast`.
-const CHECKS: [(&str, bool, Check); 19] = [
+const CHECKS: &[(&str, bool, Check)] = &[
     ("checks", true, |_, _| Ok(invariants::check())),
     ("format", true, |builder, _| checks::format(builder)),
     ("lints", true, |builder, _| checks::lints(builder)),
@@ -148,7 +148,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         return report.finish(&builder);
     }
     for (name, fast, check) in CHECKS {
-        if wanted(args, name, fast) {
+        if wanted(args, name, *fast) {
             let result = ui::step(&format!("test {name}"), || check(&builder, args));
             report.add(result.unwrap_or_else(|error| vec![Case::of(name, name, Err(error))]));
         }
