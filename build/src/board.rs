@@ -24,13 +24,14 @@ use crate::builder::Repo;
 pub(crate) const DEFAULT: &str = "qemu-armv8a";
 
 /// Flags that a production board must switch off, and why.
-pub(crate) const WEAK_FLAGS: [(&str, &str); 9] = [
+pub(crate) const WEAK_FLAGS: [(&str, &str); 10] = [
     ("CFG_REE_FS_TA", "loads trusted applications from Linux's file system"),
     ("CFG_INSECURE", "accepts a stub hardware key and storage without rollback protection"),
     ("CFG_REE_FS_ALLOW_RESET", "makes a new storage where the old one was deleted"),
     ("CFG_WITH_SOFTWARE_PRNG", "makes keys from a software generator"),
     ("CFG_RPMB_WRITE_KEY", "writes the RPMB key, which can be written once only, for whoever asks"),
     ("CFG_ENABLE_EMBEDDED_TESTS", "has commands that are only for tests"),
+    ("CFG_SECSTOR_TA_MGMT_REE_CALLERS", "lets Linux install trusted applications past the TrustBox TA"),
     ("CFG_TEE_CORE_DEBUG", "has checks and messages that are only for debugging"),
     ("CFG_WITH_STATS", "tells Linux what goes on in the secure world"),
     ("CFG_PKCS11_TA", "has a second trusted application that nobody asked for"),
