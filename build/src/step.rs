@@ -1,6 +1,7 @@
 //! Cached steps: an output folder per content key, made aside and renamed, so it is there whole or not at all.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -61,14 +62,20 @@ pub(crate) fn remove_oldest(folder: &Path, keep: usize) -> Result<()> {
     let mut outputs: Vec<(SystemTime, PathBuf)> = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            outputs.push((entry.metadata()?.modified()?, entry.path()));
+        // Others who tidy up at the same time may have been quicker.
+        if let Ok(metadata) = entry.metadata()
+            && metadata.is_dir()
+        {
+            outputs.push((metadata.modified()?, entry.path()));
         }
     }
     outputs.sort();
     let surplus = outputs.len().saturating_sub(keep);
     for (_, path) in outputs.into_iter().take(surplus) {
-        fs::remove_dir_all(path)?;
+        match fs::remove_dir_all(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
     }
     Ok(())
 }

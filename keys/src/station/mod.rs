@@ -16,6 +16,7 @@
 
 pub mod config;
 pub mod journal;
+mod line;
 pub mod link;
 mod steps;
 pub mod voucher;
@@ -26,7 +27,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 pub use config::Config;
-pub use steps::Station;
+pub use line::Station;
 
 /// Why a device did not pass, and what to do.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]

@@ -1,46 +1,29 @@
 //! The steps of one device.
 
-use std::path::Path;
-use std::time::Instant;
-
 use anyhow::{Context, Result, anyhow, ensure};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
+use trustbox_api::Bytes;
 use trustbox_api::token::{OPTEE, TRUSTBOX};
-use trustbox_api::{Bytes, PublicKey};
 use trustbox_package::Request;
 use trustbox_package::request::hex;
 use trustbox_package::sign::public_key;
 use trustbox_verifier::{Claims, ReferenceValues, Tier, Token, appraise};
 
-use super::config::Config;
 use super::journal::{Journal, State};
-use super::link::{Link, Place};
-use super::{Failure, Outcome, Progress, voucher};
-use crate::SigningKey;
+use super::line::Station;
+use super::link::Link;
+use super::{Failure, Progress, voucher};
 use crate::client::blocking;
-use crate::factory::{Authority, Requested};
+use crate::factory::Requested;
+use crate::files;
 use crate::issue::{self, Asking};
 use crate::protocol::{Device, parse_attestation_key};
 use crate::service::now;
-use crate::{files, reference};
-
-/// A line with its keys.
-pub struct Station {
-    config: Config,
-    authority: SigningKey,
-    factory_key: SigningKey,
-    factory: Authority,
-    owner_root: PublicKey,
-    statements: Vec<Vec<u8>>,
-    expected: ReferenceValues,
-    /// Takes devices whose hardware key is not their own: development boards only. NOT-TRUSTED
-    any_hardware_key: bool,
-}
 
 /// Names what went wrong, and what to do then.
-trait Named<T> {
+pub(super) trait Named<T> {
     fn named(self, step: &'static str, name: &'static str, help: &'static str) -> Result<T, Failure>;
 }
 
@@ -50,13 +33,14 @@ impl<T> Named<T> for Result<T> {
     }
 }
 
-const AGAIN: &str = "check cable and power, then start the station again: it goes on where the device is";
+pub(super) const AGAIN: &str =
+    "check cable and power, then start the station again: it goes on where the device is";
 const SERVICE: &str = "see whether the key service runs, then start the station again";
 const ASIDE: &str = "put the device aside: it is not one for this line";
 
 /// What `trustbox info` says, as far as a station asks.
-struct Info {
-    device_id: String,
+pub(super) struct Info {
+    pub(super) device_id: String,
     lifecycle: String,
     owner_root: Option<String>,
     attestation_key: String,
@@ -64,7 +48,7 @@ struct Info {
 }
 
 impl Info {
-    fn of(link: &mut Link) -> Result<Self> {
+    pub(super) fn of(link: &mut Link) -> Result<Self> {
         let value = link.trustbox(&["info"])?;
         let text = |name: &str| value[name].as_str().map(str::to_owned);
         Ok(Self {
@@ -81,92 +65,17 @@ impl Info {
     }
 }
 
-impl Station {
-    /// A line of a configuration; `load` opens its private keys.
-    pub fn open(
-        config: Config,
-        any_hardware_key: bool,
-        load: impl Fn(&Path) -> Result<SigningKey>,
-    ) -> Result<Self> {
-        let factory_key = load(&config.factory_ca_key)?;
-        let read = |path: &std::path::PathBuf| Ok(files::read(path)?.to_vec());
-        Ok(Self {
-            authority: load(&config.authority)?,
-            factory: Authority::open(&config.factory_ca, &factory_key)?,
-            factory_key,
-            owner_root: files::load_public(&config.owner_root)?,
-            statements: config.statements.iter().map(read).collect::<Result<_>>()?,
-            expected: reference::read(&config.references, None)?,
-            any_hardware_key,
-            config,
-        })
-    }
-
-    /// Takes several devices at once; returns what became of each.
-    pub fn run(&self, devices: &[(String, Place)], progress: &Progress) -> Vec<Outcome> {
-        std::thread::scope(|scope| {
-            let tasks: Vec<_> = devices
-                .iter()
-                .map(|(name, place)| scope.spawn(move || self.device(name, place, progress)))
-                .collect();
-            let joined = tasks.into_iter().zip(devices).map(|(task, (name, _))| {
-                task.join().unwrap_or_else(|_| Outcome {
-                    name: name.clone(),
-                    device_id: None,
-                    result: Err(anyhow!("the station itself failed")).named("station", "internal", AGAIN),
-                    time: std::time::Duration::ZERO,
-                })
-            });
-            joined.collect()
-        })
-    }
-
-    fn device(&self, name: &str, place: &Place, progress: &Progress) -> Outcome {
-        let (start, mut device_id) = (Instant::now(), None);
-        let result = self.steps(name, place, progress, &mut device_id);
-        let outcome = Outcome { name: name.to_owned(), device_id, result, time: start.elapsed() };
-        progress.outcome(&outcome);
-        outcome
-    }
-
-    fn steps(
-        &self,
-        name: &str,
-        place: &Place,
-        progress: &Progress,
-        device_id: &mut Option<String>,
-    ) -> Result<(), Failure> {
-        let mut link = Link::open(place).named("identify", "link", AGAIN)?;
-        let info = Info::of(&mut link).named("identify", "link", AGAIN)?;
-        *device_id = Some(info.device_id.clone());
-        let claimed = Journal::claim(&self.config.journal, &info.device_id, &self.config.station);
-        let claimed = claimed.named("identify", "journal", "see to the journal's folder")?;
-        let mut journal = claimed.context("another station works on this device").named(
-            "identify",
-            "claimed",
-            "leave it to the other station",
-        )?;
-        let mut work = Work { station: self, link: &mut link, journal: &mut journal, name, progress };
-        let result = work.all(info);
-        journal.entry.state = if result.is_ok() { State::Passed } else { State::Failed };
-        journal.entry.failure = result.as_ref().err().map(ToString::to_string);
-        let step = journal.entry.step.clone();
-        let written = journal.done(&step, now()).named("journal", "journal", "see to the journal's folder");
-        result.and(written)
-    }
-}
-
 /// One device in hand.
-struct Work<'a> {
-    station: &'a Station,
-    link: &'a mut Link,
-    journal: &'a mut Journal,
-    name: &'a str,
-    progress: &'a Progress,
+pub(super) struct Work<'a> {
+    pub(super) station: &'a Station,
+    pub(super) link: &'a mut Link,
+    pub(super) journal: &'a mut Journal,
+    pub(super) name: &'a str,
+    pub(super) progress: &'a Progress,
 }
 
 impl Work<'_> {
-    fn all(&mut self, info: Info) -> Result<(), Failure> {
+    pub(super) fn all(&mut self, info: Info) -> Result<(), Failure> {
         self.journal.entry.state = State::Begun;
         self.journal.entry.failure = None;
         self.identify(&info)?;

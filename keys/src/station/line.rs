@@ -1,0 +1,106 @@
+//! A line with its keys: takes several devices at once, each through its steps, with its journal claimed.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use trustbox_api::PublicKey;
+use trustbox_verifier::ReferenceValues;
+
+use super::config::Config;
+use super::journal::{Journal, State};
+use super::link::{Link, Place};
+use super::steps::{AGAIN, Info, Named, Work};
+use super::{Failure, Outcome, Progress};
+use crate::SigningKey;
+use crate::factory::Authority;
+use crate::service::now;
+use crate::{files, reference};
+
+/// A line with its keys.
+pub struct Station {
+    pub(super) config: Config,
+    pub(super) authority: SigningKey,
+    pub(super) factory_key: SigningKey,
+    pub(super) factory: Authority,
+    pub(super) owner_root: PublicKey,
+    pub(super) statements: Vec<Vec<u8>>,
+    pub(super) expected: ReferenceValues,
+    /// Takes devices whose hardware key is not their own: development boards only. NOT-TRUSTED
+    pub(super) any_hardware_key: bool,
+}
+
+impl Station {
+    /// A line of a configuration; `load` opens its private keys.
+    pub fn open(
+        config: Config,
+        any_hardware_key: bool,
+        load: impl Fn(&Path) -> Result<SigningKey>,
+    ) -> Result<Self> {
+        let factory_key = load(&config.factory_ca_key)?;
+        let read = |path: &std::path::PathBuf| Ok(files::read(path)?.to_vec());
+        Ok(Self {
+            authority: load(&config.authority)?,
+            factory: Authority::open(&config.factory_ca, &factory_key)?,
+            factory_key,
+            owner_root: files::load_public(&config.owner_root)?,
+            statements: config.statements.iter().map(read).collect::<Result<_>>()?,
+            expected: reference::read(&config.references, None)?,
+            any_hardware_key,
+            config,
+        })
+    }
+
+    /// Takes several devices at once; returns what became of each.
+    pub fn run(&self, devices: &[(String, Place)], progress: &Progress) -> Vec<Outcome> {
+        std::thread::scope(|scope| {
+            let tasks: Vec<_> = devices
+                .iter()
+                .map(|(name, place)| scope.spawn(move || self.device(name, place, progress)))
+                .collect();
+            let joined = tasks.into_iter().zip(devices).map(|(task, (name, _))| {
+                task.join().unwrap_or_else(|_| Outcome {
+                    name: name.clone(),
+                    device_id: None,
+                    result: Err(anyhow!("the station itself failed")).named("station", "internal", AGAIN),
+                    time: Duration::ZERO,
+                })
+            });
+            joined.collect()
+        })
+    }
+
+    fn device(&self, name: &str, place: &Place, progress: &Progress) -> Outcome {
+        let (start, mut device_id) = (Instant::now(), None);
+        let result = self.steps(name, place, progress, &mut device_id);
+        let outcome = Outcome { name: name.to_owned(), device_id, result, time: start.elapsed() };
+        progress.outcome(&outcome);
+        outcome
+    }
+
+    fn steps(
+        &self,
+        name: &str,
+        place: &Place,
+        progress: &Progress,
+        device_id: &mut Option<String>,
+    ) -> Result<(), Failure> {
+        let mut link = Link::open(place).named("identify", "link", AGAIN)?;
+        let info = Info::of(&mut link).named("identify", "link", AGAIN)?;
+        *device_id = Some(info.device_id.clone());
+        let claimed = Journal::claim(&self.config.journal, &info.device_id, &self.config.station);
+        let claimed = claimed.named("identify", "journal", "see to the journal's folder")?;
+        let mut journal = claimed.context("another station works on this device").named(
+            "identify",
+            "claimed",
+            "leave it to the other station",
+        )?;
+        let mut work = Work { station: self, link: &mut link, journal: &mut journal, name, progress };
+        let result = work.all(info);
+        journal.entry.state = if result.is_ok() { State::Passed } else { State::Failed };
+        journal.entry.failure = result.as_ref().err().map(ToString::to_string);
+        let step = journal.entry.step.clone();
+        let written = journal.done(&step, now()).named("journal", "journal", "see to the journal's folder");
+        result.and(written)
+    }
+}
