@@ -107,6 +107,10 @@ impl Tee for QuickTee {
         self.inner.now()
     }
 
+    fn changes(&mut self) -> Result<u64, Error> {
+        self.inner.changes()
+    }
+
     fn random(&mut self, out: &mut [u8]) {
         for chunk in out.chunks_mut(32) {
             self.random.set(self.random.get() + 1);
