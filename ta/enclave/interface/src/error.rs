@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn numbers_are_frozen() {
         let numbers: std::vec::Vec<u16> = SDK.iter().map(|(error, _)| error.0).collect();
-        assert_eq!(numbers, (0xff00..=0xff0d).collect::<std::vec::Vec<u16>>());
+        assert_eq!(numbers, (0xff00..=0xff0e).collect::<std::vec::Vec<u16>>());
     }
 
     #[test]
