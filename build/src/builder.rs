@@ -86,7 +86,7 @@ impl Builder {
         Ok(Self { repo, board, lock, archive, _guard })
     }
 
-    /// A builder of firmware for OP-TEE's own tests: their pseudo-TAs are on, otherwise it is the same.
+    /// A builder of firmware for OP-TEE's own tests: they may install from Linux, and the PKCS#11 TA is inside.
     pub(crate) fn for_tests(&self) -> Result<Self> {
         let mut board = self.board.clone();
         let flags = std::mem::take(&mut board.optee.test_flags);

@@ -47,7 +47,7 @@ pub(crate) struct Args {
     /// Only the OS image: boots and is closed, tampered ones refused, power cuts on the first boot
     #[arg(long, conflicts_with_all = ["fast", "device", "only", "boot"])]
     image: bool,
-    /// Only all of OP-TEE's own tests, on firmware with their pseudo-TAs: regression and pkcs11
+    /// Only all of OP-TEE's own tests, on firmware that lets them install: regression and pkcs11
     #[arg(long, conflicts_with_all = ["fast", "device", "only", "boot", "image"])]
     xtest: bool,
     /// How thorough the device suite is, from 0 to 15
