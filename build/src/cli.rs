@@ -81,8 +81,24 @@ enum Task {
     },
 }
 
+/// Where nobody reads what is printed any more, as behind `| head`: the status that a shell gives to SIGPIPE.
+const NO_READER: i32 = 141;
+
+/// Ends without a word when the reader of stdout has gone, where Rust would panic.
+fn end_with_the_reader() {
+    let shown = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let text = panic.payload().downcast_ref::<String>().map_or("", String::as_str);
+        if text.starts_with("failed printing to stdout: Broken pipe") {
+            std::process::exit(NO_READER);
+        }
+        shown(panic);
+    }));
+}
+
 /// Runs the command line; errors go to stderr.
 pub fn main() -> ExitCode {
+    end_with_the_reader();
     ui::start();
     match perform(Cli::parse().command) {
         Ok(code) => code,
