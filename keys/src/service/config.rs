@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 /// The whole file.
 #[derive(Clone, Debug, Deserialize)]
@@ -167,10 +168,7 @@ fn yes() -> bool {
 impl Config {
     /// Reads a file. Its folder must not be open to others.
     pub fn load(path: &Path) -> Result<Self> {
-        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let mut config: Self = toml::from_str(&text).with_context(|| path.display().to_string())?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        refuse_open_folder(folder)?;
+        let (mut config, folder): (Self, _) = read_private_toml(path)?;
         config.resolve(folder);
         config.check().with_context(|| path.display().to_string())?;
         Ok(config)
@@ -226,6 +224,15 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// A configuration, and the folder that paths in it are relative to. The folder must not be open to others.
+pub(crate) fn read_private_toml<C: DeserializeOwned>(path: &Path) -> Result<(C, &Path)> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let config = toml::from_str(&text).with_context(|| path.display().to_string())?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    refuse_open_folder(folder)?;
+    Ok((config, folder))
 }
 
 /// Keys do not lie where others can look or put something.

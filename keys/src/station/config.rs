@@ -1,12 +1,11 @@
 //! The configuration of a line, TOML. Paths in it are relative to its folder.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde::Deserialize;
 
-use crate::service::config::refuse_open_folder;
+use crate::service::config::read_private_toml;
 
 /// The whole file.
 #[derive(Clone, Debug, Deserialize)]
@@ -46,10 +45,7 @@ pub struct Config {
 impl Config {
     /// Reads a file. Its folder must not be open to others.
     pub fn load(path: &Path) -> Result<Self> {
-        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let mut config: Self = toml::from_str(&text).with_context(|| path.display().to_string())?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        refuse_open_folder(folder)?;
+        let (mut config, folder): (Self, _) = read_private_toml(path)?;
         let own = [
             &mut config.journal,
             &mut config.authority,
