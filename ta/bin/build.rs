@@ -1,7 +1,9 @@
 //! The header of the trusted application: UUID, flags, sizes of stack and heap. And its link.
 
+use std::env;
+use std::fs::{self, File};
 use std::path::Path;
-use std::{env, fs};
+use std::time::SystemTime;
 
 use optee_utee_build::{Builder, Error, TaConfig};
 
@@ -24,12 +26,14 @@ fn main() -> Result<(), Error> {
     drop_unwind_tables()
 }
 
-/// A panic ends the TA, so nobody reads the unwind tables; OP-TEE's linker script keeps them, and with them all code.
+/// A panic ends the TA, so nobody reads the unwind tables; OP-TEE's linker script keeps them, and with them all code. The script
+/// looks old: cargo watches it, and would link again each time for what this program changed itself.
 fn drop_unwind_tables() -> Result<(), Error> {
     let script = Path::new(&env::var("OUT_DIR")?).join("ta.lds");
     let text = fs::read_to_string(&script)?;
     let discarded =
         "/DISCARD/ : { *(.eh_frame .eh_frame.* .eh_frame_hdr .gcc_except_table .gcc_except_table.*) }\n";
     let text = text.replacen("SECTIONS {", &format!("SECTIONS {{\n {discarded}"), 1);
-    Ok(fs::write(&script, text)?)
+    fs::write(&script, text)?;
+    Ok(File::options().write(true).open(&script)?.set_modified(SystemTime::UNIX_EPOCH)?)
 }
