@@ -12,6 +12,7 @@ mod campaign;
 mod cargo;
 pub mod cli;
 mod cpio;
+mod debugger;
 mod demo;
 mod device;
 mod device_ports;

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use crate::board::Emulator;
+use crate::debugger;
 use crate::device::BootOptions;
 use crate::device::flash::{DISK_SIZE, Flash};
 use crate::device::lab::{INCOMING, Lab, MONITOR};
@@ -12,8 +13,6 @@ use crate::tool::Tool;
 
 /// Names of the virtio ports, as the guest's init looks for them.
 pub(crate) const PORTS: [&str; 3] = ["control", "stdout", "stderr"];
-/// Where a debugger connects.
-pub(crate) const GDB_ADDRESS: &str = "127.0.0.1:1234";
 
 /// How commands reach the device.
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -161,7 +160,7 @@ fn ports(tool: Tool, sockets: &Path) -> Tool {
 
 fn extras(tool: Tool, options: &BootOptions) -> Tool {
     let tool = if options.icount { tool.args(["-icount", "shift=0,sleep=off"]) } else { tool };
-    if options.gdb { tool.args(["-S", "-gdb", &format!("tcp:{GDB_ADDRESS}")]) } else { tool }
+    if options.gdb { tool.args(["-S", "-gdb", &format!("tcp:{}", debugger::ADDRESS)]) } else { tool }
 }
 
 /// A disk that the host serves, a monitor, a machine that was frozen before.

@@ -12,8 +12,7 @@ use crate::builder::Builder;
 use crate::device::{BootOptions, Device, shell};
 use crate::guest::{GuestKind, Images};
 use crate::image::emulate;
-use crate::qemu_args::GDB_ADDRESS;
-use crate::{served, ui};
+use crate::{debugger, served, ui};
 
 /// Boots the emulated device and runs a command there.
 #[derive(clap::Args)]
@@ -75,7 +74,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let images = if args.verified { verified(&builder, kind)? } else { builder.images(kind, args.gdb)? };
     drop(builder);
     if args.gdb {
-        explain_debugger(&images);
+        debugger::explain(&images, "a TA", crate::TRUSTBOX_UUID, &images.ta_elf);
     }
     let options = BootOptions {
         copy: args.copy,
@@ -114,18 +113,4 @@ fn run_command(images: &Images, options: &BootOptions, command: &[String]) -> Re
     let status = device.exec_to(command, &mut std::io::stdout(), &mut std::io::stderr())?;
     device.power_off()?;
     Ok(ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX)))
-}
-
-fn explain_debugger(images: &Images) {
-    eprintln!(
-        "the emulated device waits for a debugger at {GDB_ADDRESS}:\n  \
-         gdb-multiarch {}\n  (gdb) target remote {GDB_ADDRESS}\n  (gdb) continue\n\
-         OP-TEE loads a TA at the same address each time in this build. Its log, secure.log in the newest folder of\n\
-         {}, has the line `ELF ({}) at ADDRESS`; then\n  \
-         (gdb) add-symbol-file {} -o ADDRESS\n  (gdb) hbreak TA_InvokeCommandEntryPoint",
-        images.firmware.with_file_name("tee.elf").display(),
-        images.repo.cache().join("qemu").display(),
-        crate::TRUSTBOX_UUID,
-        images.ta_elf.display(),
-    );
 }

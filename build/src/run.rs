@@ -12,11 +12,10 @@ use trustbox_keys::dev;
 
 use crate::builder::Builder;
 use crate::device::{BootOptions, Device};
-use crate::guest::{GuestKind, Images};
+use crate::guest::GuestKind;
 use crate::owned::{CLASS, Owned};
 use crate::project::{Built, Language, Profile, Project};
-use crate::qemu_args::GDB_ADDRESS;
-use crate::ui;
+use crate::{debugger, ui};
 
 /// Where the device has the host program.
 const PROGRAM: &str = "/tmp/program";
@@ -100,7 +99,7 @@ impl Session {
         let build = || project.build(&builder, Profile::Run);
         let (built, device) = if args.gdb {
             let built = build()?;
-            explain_debugger(&images, &built);
+            debugger::explain(&images, "an enclave", &built.uuid.to_string(), &built.elf);
             (built, Device::boot(&images, &options)?)
         } else {
             at_once(build, || ui::step("boot", || Device::boot(&images, &options)))?
@@ -198,20 +197,6 @@ fn sources(root: &Path) -> Result<BTreeMap<PathBuf, (u64, Option<SystemTime>)>> 
         }
     }
     Ok(found)
-}
-
-fn explain_debugger(images: &Images, built: &Built) {
-    eprintln!(
-        "the emulated device waits for a debugger at {GDB_ADDRESS}:\n  \
-         gdb-multiarch {}\n  (gdb) target remote {GDB_ADDRESS}\n  (gdb) continue\n\
-         OP-TEE loads an enclave at the same address each time in this build. Its log, secure.log in the newest folder of\n\
-         {}, has the line `ELF ({}) at ADDRESS`; then\n  \
-         (gdb) add-symbol-file {} -o ADDRESS\n  (gdb) hbreak TA_InvokeCommandEntryPoint",
-        images.firmware.with_file_name("tee.elf").display(),
-        images.repo.cache().join("qemu").display(),
-        built.uuid,
-        built.elf.display(),
-    );
 }
 
 #[cfg(test)]

@@ -16,6 +16,8 @@ fn line_of(needle: &str) -> usize {
 fn the_emulated_board_is_valid() {
     let board = Board::parse(TEXT, Path::new("board.toml"), DEFAULT, None).unwrap();
     assert_eq!(board.optee_flags(false)["CFG_NUM_THREADS"], "4");
+    // Where the core is decides where TAs are: a breakpoint needs both fixed.
+    assert_eq!(board.optee_flags(true)["CFG_CORE_ASLR"], "n");
     assert_eq!(board.optee_flags(true)["CFG_TA_ASLR"], "n");
 }
 
