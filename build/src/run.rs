@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
@@ -48,6 +49,14 @@ pub(crate) struct Args {
     program: Vec<String>,
 }
 
+impl Args {
+    /// One run on a new device.
+    pub(crate) fn on_new_device(tests: bool, program: &[&str]) -> Self {
+        let program = program.iter().map(|word| (*word).to_owned()).collect();
+        Self { watch: false, fresh: true, gdb: false, tests, build: false, timeout: 600, program }
+    }
+}
+
 /// Runs `tb run`; the result is the host program's exit status.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let project = Project::find()?;
@@ -66,13 +75,25 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         print!("{}", project.host_tests(&open()?)?);
         return Ok(ExitCode::SUCCESS);
     }
-    let mut session = Session::start(&project, args)?;
-    let status = session.round(&project, args)?;
+    let builder = open()?;
+    let mut session = Session::start(&builder, &project, args)?;
+    // The build's lock is free again before anything runs.
+    drop(builder);
+    let status = session.round(&project, args, &mut io::stdout())?;
     if args.watch {
         return session.watch(&project, args);
     }
     session.owned.device.power_off()?;
     Ok(ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX)))
+}
+
+/// The same for a test that holds the lock, from a new device to power off: what the host program writes, and its status.
+pub(crate) fn once(builder: &Builder, project: &Project, args: &Args) -> Result<(i32, String)> {
+    let mut output = Vec::new();
+    let mut session = Session::start(builder, project, args)?;
+    let status = session.round(project, args, &mut output)?;
+    session.owned.device.power_off()?;
+    Ok((status, String::from_utf8(output)?))
 }
 
 fn open() -> Result<Builder> {
@@ -86,31 +107,31 @@ struct Session {
 }
 
 impl Session {
-    /// Builds while the device boots. The build's lock is free again before anything runs.
-    fn start(project: &Project, args: &Args) -> Result<Self> {
+    /// Builds while the device boots.
+    fn start(builder: &Builder, project: &Project, args: &Args) -> Result<Self> {
         fs::create_dir_all(project.kept())
             .with_context(|| format!("cannot make {}", project.kept().display()))?;
-        let builder = open()?;
         let keys = dev::ensure(&builder.repo().dev_keys())?;
         let images = builder.images(GuestKind::Plain, args.gdb)?;
         let timeout = Duration::from_secs(args.timeout);
         let state = Some(state(project, args.fresh)?);
         let options = BootOptions { state, gdb: args.gdb, timeout, ..BootOptions::default() };
-        let build = || project.build(&builder, Profile::Run);
+        let build = || project.build(builder, Profile::Run);
         let (built, device) = if args.gdb {
             let built = build()?;
             debugger::explain(&images, "an enclave", &built.uuid.to_string(), &built.elf);
             (built, Device::boot(&images, &options)?)
         } else {
-            at_once(build, || ui::step("boot", || Device::boot(&images, &options)))?
+            // A device ends with the thread that boots it: this one.
+            let (device, built) = at_once(|| ui::step("boot", || Device::boot(&images, &options)), build)?;
+            (built, device)
         };
-        drop(builder);
         let owned = ui::step("provision", || Owned::take(device, keys, &[built.uuid]))?;
         Ok(Self { owned, built })
     }
 
     /// Installs and runs what is built.
-    fn round(&mut self, project: &Project, args: &Args) -> Result<i32> {
+    fn round(&mut self, project: &Project, args: &Args, output: &mut dyn Write) -> Result<i32> {
         let (built, owned) = (&self.built, &mut self.owned);
         ui::step("install", || owned.install(&built.image, &project.description()))?;
         let program = match &built.tests {
@@ -120,7 +141,7 @@ impl Session {
         };
         owned.device.push(program, PROGRAM)?;
         let words: Vec<&str> = [PROGRAM].into_iter().chain(args.program.iter().map(String::as_str)).collect();
-        let status = owned.device.exec_to(&words, &mut std::io::stdout(), &mut std::io::stderr())?;
+        let status = owned.device.exec_to(&words, output, &mut io::stderr())?;
         if status != 0 {
             ui::line(&format!("the host program ended with status {status}"));
         }
@@ -150,7 +171,7 @@ impl Session {
         // A package.toml that changed counts as well.
         let project = Project::open(project.root())?;
         self.built = project.build(&open()?, Profile::Run)?;
-        self.round(&project, args).map(drop)
+        self.round(&project, args, &mut io::stdout()).map(drop)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The example enclaves with their host programs, on the emulated device: numbered cases 9xxx, one family an example.
 
+mod projects;
 mod weights;
 
 use std::path::PathBuf;
@@ -14,9 +15,7 @@ use crate::builder::Builder;
 use crate::cargo::TARGET;
 use crate::device::{BootOptions, Device};
 use crate::guest::GuestKind;
-use crate::new::{self, New};
 use crate::owned::{CLASS, Description, Owned};
-use crate::project::{Language, Profile, Project};
 use crate::suite::{Case, Outcome, tap};
 use crate::ta::Enclave;
 use crate::ui;
@@ -35,9 +34,6 @@ const EXAMPLES: [(&str, &str); 5] = [
 /// The one whose data arrive after it is installed.
 const INFERENCE: (&str, &str) = ("trustbox-inference", "example-inference");
 
-/// UUID of the project that `tb new` makes here.
-const NEW_PROJECT: &str = "0d9a4c7e-6b15-4f28-93e0-a8c2f1d65b37";
-
 /// Every example on one device.
 pub(crate) fn run(builder: &Builder) -> Result<Vec<Case>> {
     let mut examples = Examples::prepare(builder, &EXAMPLES, &BootOptions::default())?;
@@ -45,38 +41,9 @@ pub(crate) fn run(builder: &Builder) -> Result<Vec<Case>> {
     for (_, program) in EXAMPLES {
         cases.extend(examples.cases(program)?);
     }
-    cases.push(Case::of(
-        "examples",
-        "9601 a new project is built, tested, installed and run",
-        new_project(builder, &mut examples.owned),
-    ));
     examples.owned.device.power_off()?;
+    cases.extend(projects::run(builder));
     Ok(cases)
-}
-
-/// What `tb new` makes, from its sources to its output. Its folder stays, so that only what changed is built again.
-fn new_project(builder: &Builder, owned: &mut Owned) -> Result<()> {
-    let root = builder.work("new-project")?.join("demo");
-    let uuid = uuid_of(NEW_PROJECT)?;
-    let new = New { name: "demo", language: Language::Rust, uuid, checkout: builder.repo.root() };
-    for file in new.files()? {
-        let path = root.join(&file.path);
-        if std::fs::read(&path).ok().as_ref() != Some(&file.content)
-            && !(file.path == "Cargo.lock" && path.exists())
-        {
-            new::write(&path, &file.content, file.executable)?;
-        }
-    }
-    let project = Project::open(&root)?;
-    let built = project.build(builder, Profile::Run)?;
-    project.host_tests(builder)?;
-    owned.install(&built.image, &project.description())?;
-    owned.device.push(&built.program, &place("demo"))?;
-    let output = owned.device.exec(&[place("demo").as_str(), "Ada"])?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let want = "hello Ada, from inside OP-TEE (greeting number 1)\n";
-    ensure!(output.status == 0 && text == want, "status {}, output {text:?}, want {want:?}", output.status);
-    Ok(())
 }
 
 /// What one inference costs, as a line of JSON, on a device whose time counts instructions.
@@ -104,8 +71,8 @@ impl Examples {
         let programs = programs(builder)?;
         let keys = dev::ensure(&builder.repo.dev_keys())?;
         let device = Device::boot(&builder.images(GuestKind::Plain, false)?, options)?;
-        let texts = wanted_enclaves.iter().map(|enclave| enclave.uuid.as_str()).chain([NEW_PROJECT]);
-        let uuids = texts.map(uuid_of).collect::<Result<Vec<_>>>()?;
+        let uuids =
+            wanted_enclaves.iter().map(|enclave| uuid_of(&enclave.uuid)).collect::<Result<Vec<_>>>()?;
         let mut owned = Owned::take(device, keys, &uuids)?;
         for (enclave, (_, program)) in wanted_enclaves.into_iter().zip(wanted) {
             owned.install(&std::fs::read(&enclave.signed)?, &description(&enclave.name)?)?;
