@@ -14,7 +14,8 @@ pub(crate) fn explain(images: &Images, what: &str, uuid: &str, elf: &Path) {
          gdb-multiarch {}\n  (gdb) target remote {ADDRESS}\n  (gdb) continue\n\
          OP-TEE loads {what} at the same address each time in this build. Its log, secure.log in the newest folder of\n\
          {}, has the line `ELF ({uuid}) at ADDRESS`; then, in this run or before `continue` in the next,\n  \
-         (gdb) add-symbol-file {} -o ADDRESS\n  (gdb) hbreak TA_InvokeCommandEntryPoint",
+         (gdb) add-symbol-file {} -o ADDRESS\n  (gdb) hbreak TA_InvokeCommandEntryPoint\n\
+         Other TAs may be at the same address: a stop without a sensible line is one in those, `continue` goes on.",
         images.firmware.with_file_name("tee.elf").display(),
         images.repo.cache().join("qemu").display(),
         elf.display(),

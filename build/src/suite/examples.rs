@@ -1,11 +1,12 @@
 //! The example enclaves with their host programs, on the emulated device: numbered cases 9xxx, one family an example.
 
 mod projects;
+mod registry;
 mod weights;
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow};
 use trustbox_api::Uuid;
 use trustbox_api::key::KeyRef;
 use trustbox_api::message::Version;

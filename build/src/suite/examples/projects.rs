@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 
-use super::uuid_of;
+use super::{registry, uuid_of};
 use crate::builder::Builder;
 use crate::new::{self, New};
 use crate::project::{Language, Project};
@@ -20,6 +20,7 @@ pub(super) fn run(builder: &Builder) -> Vec<Case> {
     vec![
         Case::of("examples", "9601 a new project is built, tested, installed and run", rust(builder)),
         Case::of("examples", "9602 a new project in C is built, installed and tested", c(builder)),
+        Case::of("examples", "9603 a new project's package is pushed to a registry", push(builder)),
     ]
 }
 
@@ -38,6 +39,11 @@ fn c(builder: &Builder) -> Result<()> {
         run::once(builder, &project, &Args::on_new_device(true, &[]))?,
         "ok - text is turned around\nok - 257 bytes are refused\n",
     )
+}
+
+fn push(builder: &Builder) -> Result<()> {
+    let project = project(builder, "hello", Language::Rust, RUST)?;
+    registry::takes(builder, project.root(), "hello")
 }
 
 fn expect((status, text): (i32, String), want: &str) -> Result<()> {
