@@ -52,6 +52,7 @@ struct registers {
 #define TRUSTED_OS	50
 
 #define CPU_ON		0x84000003U
+#define AFFINITY	0xff00ffffffUL
 #define CALL_WITH_ARG	0x32000004U
 #define CALL_WITH_RPC_ARG 0x32000012U
 #define CALL_WITH_REGD_ARG 0x32000013U
@@ -102,7 +103,7 @@ struct message {
 	struct parameter parameter[10];
 };
 
-static u64 state, calls, findings, answered, sessions, requests;
+static u64 state, calls, findings, answered, sessions, served, requests;
 static struct registers now;
 static u32 session[SESSIONS];
 static u64 shared[SHARED];
@@ -243,6 +244,8 @@ static void halt(void)
 
 static void finding(const char *what, const struct registers *asked)
 {
+	if (++findings > MAX_FINDINGS)
+		return;
 	text("smc: finding: ");
 	text(what);
 	text("; call ");
@@ -253,10 +256,6 @@ static void finding(const char *what, const struct registers *asked)
 	for (int n = 0; n < 5; n++)
 		hex(now.x[n]);
 	text("\n");
-	if (++findings >= MAX_FINDINGS) {
-		text("smc: too many findings\n");
-		halt();
-	}
 }
 
 void fault(u64 syndrome, u64 address, u64 data)
@@ -399,17 +398,13 @@ static void any_call(u32 function)
 	if (is_left_out(function))
 		return;
 	registers(function);
-	/* An existing core starts where it is told: only where no memory of ours is */
-	if ((function & ~(WIDE | 0xff0000U)) == CPU_ON) {
-		now.x[1] = below(3);
-		now.x[2] &= 0x3fffffffUL;
-	}
+	/* The other core would start where it is told, and Linux could not start it any more */
+	if ((function & ~(WIDE | 0xff0000U)) == CPU_ON && (now.x[1] & AFFINITY) == 1)
+		now.x[1] = any() << 8;
 	asked = now;
 	call();
 	if (must_refuse(function) && (u32)now.x[0] != UNKNOWN)
 		finding("a service that is not for the normal world answered", &asked);
-	if ((function & ~(WIDE | 0xff0000U)) == CPU_ON && (u32)now.x[0] == 0)
-		finding("a core was started in memory that is not ours", &asked);
 	if ((u32)now.x[0] != UNKNOWN)
 		answered++;
 }
@@ -493,6 +488,29 @@ static void any_parameter(volatile struct parameter *parameter)
 			((volatile u64 *)list)[n] = below(16) ? ours() : address();
 }
 
+/* One that OP-TEE takes: a value, memory that was registered, or a list of our pages */
+static void good_parameter(volatile struct parameter *parameter)
+{
+	u64 list = ours();
+
+	parameter->attributes = below(4);
+	parameter->a = value();
+	parameter->b = value();
+	if (below(2)) {
+		parameter->attributes = 5 + below(3);
+		parameter->a = below(4) ? below(PAGE) : value();
+		parameter->b = below(4) ? below(PAGE) : value();
+		parameter->c = shared[below(SHARED)];
+	} else if (below(2)) {
+		parameter->attributes = 0x209 + below(3);
+		parameter->a = list | (below(2) ? 0 : below(PAGE));
+		parameter->b = below(8 * PAGE);
+		parameter->c = list;
+		for (int n = 0; n < 512; n++)
+			((volatile u64 *)list)[n] = ours();
+	}
+}
+
 static void name(volatile struct parameter *parameter, const u8 *uuid)
 {
 	u64 word[2] = { 0, 0 };
@@ -509,7 +527,7 @@ static void any_message(volatile struct message *message)
 {
 	message->command = below(8) ? below(9) : (u32)any();
 	message->function = below(2) ? below(8) : (u32)any();
-	message->session = below(4) ? session[below(SESSIONS)] : (u32)any();
+	message->session = below(8) ? session[below(SESSIONS)] : (u32)any();
 	message->cancel = any();
 	message->pad = 0;
 	message->result = any();
@@ -521,8 +539,16 @@ static void any_message(volatile struct message *message)
 		message->count = below(16) ? 2 + below(5) : below(3);
 		/* The TA at the end is loaded for each session, which takes long */
 		name(&message->parameter[0], known[below(64) ? below(KNOWN - 1) : KNOWN - 1]);
+		/* Linux is asked for a TA that nobody knows */
+		if (!below(3))
+			message->parameter[0].a = any();
 		message->parameter[1].attributes = 0x101;
 		message->parameter[1].c = below(4) ? 0 : value();
+		if (below(2)) {
+			message->count = 2;
+			message->cancel = 0;
+			message->parameter[1].c = 0;
+		}
 	} else if (message->command == 4) {
 		message->count = 1;
 		message->parameter[0].attributes = 0x20a;
@@ -534,9 +560,13 @@ static void any_message(volatile struct message *message)
 		message->count = 1;
 		message->parameter[0].attributes = 5 + below(3);
 		message->parameter[0].c = shared[below(SHARED)];
-	} else if (message->command == 1) {
+	} else if (message->command == 1 && below(4)) {
+		message->function = below(8) ? below(8) : value();
+		message->count = below(5);
+		for (int n = 0; n < SESSIONS && !message->session; n++)
+			message->session = session[n];
 		for (int n = 0; n < 4; n++)
-			message->parameter[n].attributes &= ~0x300UL;
+			good_parameter(&message->parameter[n]);
 	}
 }
 
@@ -614,8 +644,10 @@ static void any_yielding(void)
 		command = UNKNOWN;
 	}
 	to_its_end(below(2));
-	if (inside && (u32)now.x[0] == 0 && message->result == 0)
+	if (inside && (u32)now.x[0] == 0 && message->result == 0) {
+		served++;
 		remember(command, message->session, reference);
+	}
 	if (command == 2 && (u32)now.x[0] == 0)
 		for (int n = 0; n < SESSIONS; n++)
 			if (session[n] == message->session)
@@ -756,6 +788,8 @@ u64 run(void)
 	text(" answered, ");
 	number(sessions);
 	text(" sessions, ");
+	number(served);
+	text(" messages served, ");
 	number(requests);
 	text(" requests, ");
 	number(findings);
