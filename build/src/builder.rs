@@ -1,6 +1,8 @@
 //! The repository, its cache folder and the right to change it: what every build step works with.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read, Write};
+use std::os::unix::process::parent_id;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -69,7 +71,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Opens the cache for one board, waiting for another `tb` that is building.
+    /// Opens the cache for one board, waiting for another `tb` that is building; not for one that started this one.
     pub fn open(platform: &str) -> Result<Self> {
         let repo = Repo::find()?;
         let board = Board::load(&repo, platform)?;
@@ -127,14 +129,30 @@ impl Builder {
 fn take_lock(cache: &Path) -> Result<File> {
     fs::create_dir_all(cache).with_context(|| format!("cannot make {}", cache.display()))?;
     let path = cache.join("lock");
-    let file = File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
+    let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+    let mut file = options.with_context(|| format!("cannot open {}", path.display()))?;
     match file.try_lock() {
-        Ok(()) => return Ok(file),
+        Ok(()) => return held(file),
+        Err(TryLockError::WouldBlock) if holder(&mut file) == Some(parent_id()) => return Ok(file),
         Err(TryLockError::WouldBlock) => ui::line(&format!("waiting for another tb on {}", cache.display())),
         Err(TryLockError::Error(error)) => return Err(error.into()),
     }
     file.lock()?;
+    held(file)
+}
+
+/// Writes who holds the lock.
+fn held(mut file: File) -> Result<File> {
+    file.set_len(0)?;
+    file.write_all(std::process::id().to_string().as_bytes())?;
     Ok(file)
+}
+
+/// The process that holds the lock.
+fn holder(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    file.read_to_string(&mut text).ok()?;
+    text.parse().ok()
 }
 
 #[cfg(test)]

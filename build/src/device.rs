@@ -43,6 +43,8 @@ pub struct BootOptions {
     pub icount: bool,
     /// Waits for a debugger before the first instruction.
     pub gdb: bool,
+    /// How long a boot may take.
+    pub(crate) boot: Duration,
     /// How long one command may take.
     pub timeout: Duration,
     /// What only a campaign does with a device.
@@ -56,6 +58,7 @@ impl Default for BootOptions {
             state: None,
             icount: false,
             gdb: false,
+            boot: BOOT_TIME,
             timeout: Duration::from_secs(600),
             lab: Lab::default(),
         }
@@ -112,7 +115,7 @@ impl Device {
             device.thaw(frozen)?;
             return Ok(device);
         }
-        let limit = if options.gdb { options.timeout } else { BOOT_TIME };
+        let limit = if options.gdb { options.timeout } else { options.boot };
         device.wait_for_control("ready", Instant::now() + limit, "boot")?;
         Ok(device)
     }

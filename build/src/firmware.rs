@@ -47,6 +47,10 @@ pub(crate) struct Args {
     counter: u32,
     #[command(flatten)]
     root_keys: Choice,
+    /// With --verified, keys of certificates and of the signed FIT: a folder with ROLE.pub.pem, and ROLE.key or ROLE.uri
+    /// (pkcs11:…), for each role; development keys where it is left out
+    #[arg(long, value_name = "DIR", requires = "verified")]
+    boot_keys: Option<PathBuf>,
     /// Only this file; a real board has it for each medium
     #[arg(long, value_name = "PART", requires = "out")]
     part: Option<boards::Part>,
@@ -81,10 +85,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 fn verified(builder: &Builder, args: &Args) -> Result<()> {
     let counters = Counters { trusted: args.counter, normal: args.counter };
     let out = args.out.as_deref().context("--verified needs a folder\nhelp: --out names one")?;
+    let keys = builder.boot_keys_of(args.boot_keys.as_deref())?;
     if builder.board.hardware().is_some() {
-        builder.signed_board(&builder.root_keys(&args.root_keys)?, counters, out)?;
+        builder.signed_board(&builder.root_keys(&args.root_keys)?, &keys, counters, out)?;
     } else {
-        let set = builder.verified_set(builder.boot_keys()?, GuestKind::Plain, counters)?;
+        let set = builder.verified_set(keys, GuestKind::Plain, counters)?;
         fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
         copy(&set.images.firmware, &out.join("firmware.bios"))?;
         copy(&set.image, &out.join("image.fit"))?;

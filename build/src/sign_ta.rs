@@ -12,7 +12,7 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use ring::rand::SystemRandom;
 use ring::rsa::KeyPair;
-use ring::signature::{RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding};
+use ring::signature::{RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding, RsaPublicKeyComponents};
 use sha2::{Digest, Sha256};
 use trustbox_package::original::Rs256;
 use trustbox_package::sign::SignError;
@@ -98,6 +98,14 @@ impl SigningKey {
             generate(path)?;
         }
         Self::load(path)
+    }
+
+    /// The modulus, big endian.
+    pub(crate) fn modulus(&self) -> Vec<u8> {
+        match &self.0 {
+            Place::Memory(pair) => RsaPublicKeyComponents::from(pair.public()).n,
+            Place::Token(key) => key.modulus().to_vec(),
+        }
     }
 
     /// Bytes of the modulus, and so of a signature.

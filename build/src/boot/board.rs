@@ -23,16 +23,30 @@ use crate::hash::Key;
 /// What is left of a build that is signed.
 const IMAGES: [&str; 4] = ["bl2.bin", "bl2.elf", "bl31.bin", "bl31.elf"];
 
+/// Why nobody should trust a device with these images.
+fn not_trusted(root: &RootKeys, keys: &Keys) -> String {
+    let all = [("super root keys", root.development), ("boot keys", keys.development)];
+    let mut found: Vec<_> =
+        all.iter().filter(|(_, development)| *development).map(|(name, _)| *name).collect();
+    found.extend(["TA-signing key", "provisioning authority"]);
+    format!("development keys: {}; not tried on hardware\n", found.join(", "))
+}
+
 impl Builder {
     /// Writes signed images of each medium, and the plan for the fuses, to a folder.
-    pub(crate) fn signed_board(&self, root: &RootKeys, counters: Counters, out: &Path) -> Result<()> {
+    pub(crate) fn signed_board(
+        &self,
+        root: &RootKeys,
+        keys: &Keys,
+        counters: Counters,
+        out: &Path,
+    ) -> Result<()> {
         let hardware = self.board.hardware().context("the board is emulated")?;
-        let keys = self.boot_keys()?;
         let optee = self.board_optee(&self.board_ta()?)?.join("tee-raw.bin");
-        let u_boot = self.locked_u_boot(&hardware, &keys)?;
+        let u_boot = self.locked_u_boot(&hardware, keys)?;
         fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
         for (kind, medium) in hardware.media {
-            let tfa = self.verifying_board_tfa(&hardware, *kind, &keys)?;
+            let tfa = self.verifying_board_tfa(&hardware, *kind, keys)?;
             in_region(&hardware, "bl2", &tfa.join("bl2.elf"))?;
             in_region(&hardware, "bl31", &tfa.join("bl31.elf"))?;
             let place = hardware.placement(*kind).context("the board has no room for BL2")?;
@@ -45,7 +59,7 @@ impl Builder {
                 optee: std::slice::from_ref(&optee),
                 u_boot: &u_boot.join("u-boot.bin"),
             };
-            let fip = self.signed_fip(&images, &keys, counters, &self.work("certificates")?)?;
+            let fip = images.fip(keys, counters)?.encode();
             let region = |name: &str| medium.region(name).with_context(|| format!("no region {name}"));
             let boot = boot_region([(region("pbl")?, &pbl), (region("fip")?, &fip)])?;
             for (name, content) in [("pbl.bin", &pbl), ("fip.bin", &fip), ("boot.img", &boot)] {
@@ -53,7 +67,7 @@ impl Builder {
             }
         }
         copy(&u_boot.join("u-boot.config"), &out.join("u-boot.config"))?;
-        fs::write(out.join("NOT-TRUSTED"), "signed with development keys; not tried on hardware\n")?;
+        fs::write(out.join("NOT-TRUSTED"), not_trusted(root, keys))?;
         fuses::Plan::of(&self.board, root, counters).write(out)
     }
 

@@ -1,4 +1,5 @@
-//! The chain of X.509 certificates that TF-A wants beside its images: made by TF-A's own `cert_create`, from any keys.
+//! The chain of X.509 certificates that TF-A wants beside its images: the certificates of TBBR (Trusted Board Boot
+//! Requirements, Arm DEN0006), each in the form that TF-A's own `cert_create` gives it, signed with keys from anywhere.
 //!
 //! Signing is a step of its own: images are built without private keys, and the same images can be signed again with another
 //! counter.
@@ -6,20 +7,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use sha2::{Digest, Sha256};
 use trustbox_boot_image::fip::{Fip, Kind};
 
-use crate::boot::keys::{BITS, Keys, Role};
-use crate::builder::Builder;
-use crate::firmware::make;
-use crate::hash::Key;
-use crate::tool::Tool;
+use crate::boot::keys::{Keys, Role};
+use crate::boot::x509::{Says, Statement};
 
 /// Steps that a device can count: fuses of an LS1028A, words of the emulated device's flash.
 const LAST_COUNTER: u32 = 32;
-/// What `cert_create` is built from.
-const TOOL_SOURCES: [&str; 3] = ["tools/cert_create", "include", "make_helpers"];
-
 /// Counters of a firmware: a device takes none that is lower than the highest it ran.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Counters {
@@ -50,90 +46,92 @@ pub(crate) struct Signed<'a> {
     pub(crate) u_boot: &'a Path,
 }
 
-const OPTEE: [(Kind, &str); 3] =
-    [(Kind::Bl32, "--tos-fw"), (Kind::Bl32Extra1, "--tos-fw-extra1"), (Kind::Bl32Extra2, "--tos-fw-extra2")];
-const CERTIFICATES: [(Kind, &str); 7] = [
-    (Kind::TrustedKeyCertificate, "--trusted-key-cert"),
-    (Kind::MonitorKeyCertificate, "--soc-fw-key-cert"),
-    (Kind::MonitorCertificate, "--soc-fw-cert"),
-    (Kind::OpteeKeyCertificate, "--tos-fw-key-cert"),
-    (Kind::OpteeCertificate, "--tos-fw-cert"),
-    (Kind::UBootKeyCertificate, "--nt-fw-key-cert"),
-    (Kind::UBootCertificate, "--nt-fw-cert"),
-];
-/// The program wants a key for a processor that is not there, and signs nothing with it.
-const KEYS: [(Role, &str); 7] = [
-    (Role::TrustedWorld, "--scp-fw-key"),
-    (Role::Root, "--rot-key"),
-    (Role::TrustedWorld, "--trusted-world-key"),
-    (Role::NormalWorld, "--non-trusted-world-key"),
-    (Role::Monitor, "--soc-fw-key"),
-    (Role::Optee, "--tos-fw-key"),
-    (Role::UBoot, "--nt-fw-key"),
-];
+/// OP-TEE's parts in a FIP.
+const OPTEE: [Kind; 3] = [Kind::Bl32, Kind::Bl32Extra1, Kind::Bl32Extra2];
+/// Configuration files that a platform may have: ours have none, and their digest is zeros.
+const NONE: Says = Says::Digest([0; 32]);
 
-impl Builder {
-    /// TF-A's `cert_create`.
-    pub(crate) fn cert_create(&self) -> Result<PathBuf> {
-        let source = self.source("arm-trusted-firmware")?;
-        let key = Key::new("cert-create").text(&source.key).finish();
-        let folder = self.cached("cert-create", &key, |dirs| {
-            for name in TOOL_SOURCES {
-                let to = dirs.out.join(name);
-                fs::create_dir_all(&to)?;
-                Tool::new("cp").arg("-a").arg(source.folder.join(name).join(".")).arg(&to).run(&dirs.log)?;
-            }
-            make(&dirs.out.join("tools/cert_create")).run(&dirs.log)
-        })?;
-        Ok(folder.join("tools/cert_create/cert_create"))
-    }
-
+impl Signed<'_> {
     /// A FIP with the images and their certificates, signed with these keys.
-    pub(crate) fn signed_fip(
-        &self,
-        images: &Signed<'_>,
-        keys: &Keys,
-        counters: Counters,
-        scratch: &Path,
-    ) -> Result<Vec<u8>> {
-        let counters = counters.check()?;
-        let mut tool = Tool::new(self.cert_create()?).args([
-            "--key-alg",
-            "rsa",
-            "--key-size",
-            BITS,
-            "--hash-alg",
-            "sha256",
-        ]);
-        tool = tool.args([
-            "--tfw-nvctr",
-            &counters.trusted.to_string(),
-            "--ntfw-nvctr",
-            &counters.normal.to_string(),
-        ]);
-        tool = KEYS.iter().fold(tool, |tool, (role, name)| tool.arg(name).arg(keys.private(*role)));
-        let mut parts: Vec<(Kind, PathBuf)> = Vec::new();
-        if let Some(bl2) = images.bl2 {
-            parts.push((Kind::Bl2, bl2.to_path_buf()));
-            let certificate = scratch.join("bl2.crt");
-            tool = tool.arg("--tb-fw").arg(bl2).arg("--tb-fw-cert").arg(&certificate);
-            parts.push((Kind::Bl2Certificate, certificate));
+    pub(crate) fn fip(&self, keys: &Keys, counters: Counters) -> Result<Fip> {
+        let read = |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+        let mut parts = Vec::new();
+        if let Some(bl2) = self.bl2 {
+            parts.push((Kind::Bl2, read(bl2)?));
         }
-        for (number, (kind, name)) in CERTIFICATES.iter().enumerate() {
-            let certificate = scratch.join(format!("{number}.crt"));
-            tool = tool.arg(name).arg(&certificate);
-            parts.push((*kind, certificate));
+        for (kind, statement) in self.statements(counters.check()?)? {
+            let certificate = statement.sign(keys).with_context(|| format!("certificate {}", kind.name()))?;
+            parts.push((kind, certificate));
         }
-        for (file, (kind, name)) in images.optee.iter().zip(OPTEE) {
-            tool = tool.arg(name).arg(file);
-            parts.push((kind, file.clone()));
+        for (kind, file) in OPTEE.into_iter().zip(self.optee) {
+            parts.push((kind, read(file)?));
         }
-        tool = tool.arg("--soc-fw").arg(images.bl31).arg("--nt-fw").arg(images.u_boot);
-        parts.extend([(Kind::Bl31, images.bl31.to_path_buf()), (Kind::Bl33, images.u_boot.to_path_buf())]);
-        tool.run(&self.log("cert-create-run"))?;
-        let parts = parts.into_iter().map(|(kind, file)| Ok((kind, fs::read(file)?)));
-        Ok(Fip::of(parts.collect::<Result<Vec<_>>>()?).encode())
+        parts.extend([(Kind::Bl31, read(self.bl31)?), (Kind::Bl33, read(self.u_boot)?)]);
+        Ok(Fip::of(parts))
     }
+
+    /// What each certificate says. Numbers are those of the extensions.
+    fn statements(&self, counters: Counters) -> Result<Vec<(Kind, Statement)>> {
+        let trusted = || (1, Says::Counter(counters.trusted));
+        let normal = || (2, Says::Counter(counters.normal));
+        let optee = |number: usize| self.optee.get(number).map_or(Ok(NONE), |file| digest(file));
+        let of = |kind, subject, signer, says| (kind, Statement { subject, signer, says });
+        let mut all = Vec::new();
+        if let Some(bl2) = self.bl2 {
+            let says = vec![trusted(), (201, digest(bl2)?), (202, NONE), (203, NONE), (204, NONE)];
+            all.push(of(Kind::Bl2Certificate, "Trusted Boot FW Certificate", Role::Root, says));
+        }
+        all.extend([
+            of(
+                Kind::TrustedKeyCertificate,
+                "Trusted Key Certificate",
+                Role::Root,
+                vec![trusted(), (302, Says::Key(Role::TrustedWorld)), (303, Says::Key(Role::NormalWorld))],
+            ),
+            of(
+                Kind::MonitorKeyCertificate,
+                "SoC Firmware Key Certificate",
+                Role::TrustedWorld,
+                vec![trusted(), (501, Says::Key(Role::Monitor))],
+            ),
+            of(
+                Kind::MonitorCertificate,
+                "SoC Firmware Content Certificate",
+                Role::Monitor,
+                vec![trusted(), (603, digest(self.bl31)?), (604, NONE)],
+            ),
+            of(
+                Kind::OpteeKeyCertificate,
+                "Trusted OS Firmware Key Certificate",
+                Role::TrustedWorld,
+                vec![trusted(), (901, Says::Key(Role::Optee))],
+            ),
+            of(
+                Kind::OpteeCertificate,
+                "Trusted OS Firmware Content Certificate",
+                Role::Optee,
+                vec![trusted(), (1001, optee(0)?), (1002, optee(1)?), (1003, optee(2)?), (1004, NONE)],
+            ),
+            of(
+                Kind::UBootKeyCertificate,
+                "Non-Trusted Firmware Key Certificate",
+                Role::NormalWorld,
+                vec![normal(), (1101, Says::Key(Role::UBoot))],
+            ),
+            of(
+                Kind::UBootCertificate,
+                "Non-Trusted Firmware Content Certificate",
+                Role::UBoot,
+                vec![normal(), (1201, digest(self.u_boot)?), (1202, NONE)],
+            ),
+        ]);
+        Ok(all)
+    }
+}
+
+fn digest(file: &Path) -> Result<Says> {
+    let content = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(Says::Digest(Sha256::digest(content).into()))
 }
 
 #[cfg(test)]

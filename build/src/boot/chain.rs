@@ -65,22 +65,18 @@ impl Builder {
     ) -> Result<PathBuf> {
         let optee = self.optee_of_firmware(false)?;
         let tfa = self.verifying_tfa(keys)?;
-        let mut key = Key::new("verifying-firmware").text(&format!("{counters:?}")).file(u_boot)?;
+        let mut key = Key::new("verifying-firmware-2").text(&format!("{counters:?}")).file(u_boot)?;
         for name in IMAGES {
             key = key.file(&tfa.join(name))?;
         }
         for name in OPTEE_IMAGES {
             key = key.file(&optee.join(name))?;
         }
-        for role in Role::ALL {
-            key = key.file(&keys.public(role))?;
-        }
-        self.cached("verifying-firmware", &key.finish(), |dirs| {
+        self.cached("verifying-firmware", &keys.add_to(key)?.finish(), |dirs| {
             let optee_images = OPTEE_IMAGES.map(|name| optee.join(name));
             let [bl1, bl2, bl31] = IMAGES.map(|name| tfa.join(name));
             let signed = Signed { bl2: Some(&bl2), bl31: &bl31, optee: &optee_images, u_boot };
-            let scratch = self.work("certificates")?;
-            let fip = self.signed_fip(&signed, keys, counters, &scratch)?;
+            let fip = signed.fip(keys, counters)?.encode();
             fs::write(dirs.out.join("firmware.bios"), flash_image(fs::read(bl1)?, &fip)?)?;
             copy(&optee.join("tee.elf"), &dirs.out.join("tee.elf"))?;
             self.mark(&dirs.out)

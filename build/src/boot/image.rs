@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::board::Emulator;
+use crate::boot::fit;
 use crate::boot::keys::{Keys, Role};
 use crate::builder::Builder;
 use crate::firmware::EPOCH;
@@ -24,21 +25,20 @@ pub(crate) struct Parts<'a> {
 }
 
 impl Builder {
-    /// An image signed with the key of these, by U-Boot's own program.
+    /// An image signed with the key of these, laid out by U-Boot's own program.
     pub(crate) fn signed_image(&self, parts: &Parts<'_>, keys: &Keys, u_boot: &Path) -> Result<PathBuf> {
-        let key = Key::new("signed-image").file(parts.kernel)?.file(parts.tree)?.file(parts.initrd)?;
-        let key = key
-            .text(&format!("{:x}", parts.address))
-            .text(parts.description)
-            .file(&keys.public(Role::Image))?;
+        let key = Key::new("signed-image-2").file(parts.kernel)?.file(parts.tree)?.file(parts.initrd)?;
+        let key = keys.add_to(key.text(&format!("{:x}", parts.address)).text(parts.description))?;
         let folder = self.cached("signed-image", &key.finish(), |dirs| {
             let kernel = self.packed_kernel(parts.kernel)?;
             let source = dirs.out.join("image.its");
             fs::write(&source, description(parts, &kernel))?;
+            let (image, no_keys) = (dirs.out.join("image.fit"), self.work("no-keys")?);
             let tool = Tool::new(u_boot.join("mkimage")).env("SOURCE_DATE_EPOCH", EPOCH).arg("-q");
-            let tool =
-                tool.args(["-D", "-q -I dts -O dtb"]).arg("-f").arg(&source).arg("-k").arg(keys.folder());
-            tool.arg("-r").arg(dirs.out.join("image.fit")).run(&dirs.log)
+            // In a folder without keys it leaves the signature out.
+            let tool = tool.args(["-D", "-q -I dts -O dtb"]).arg("-f").arg(&source).arg("-k").arg(no_keys);
+            tool.arg(&image).run(&dirs.log)?;
+            fit::sign(&image, keys, &dirs.log)
         })?;
         Ok(folder.join("image.fit"))
     }

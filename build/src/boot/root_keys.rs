@@ -25,6 +25,8 @@ const KEYS: usize = 4;
 /// The table, and who signs for it.
 pub(crate) struct RootKeys {
     pub(crate) signing: Signing,
+    /// Whether they are worth nothing.
+    pub(crate) development: bool,
     key: SigningKey,
 }
 
@@ -54,7 +56,7 @@ impl Default for Choice {
 impl Builder {
     /// The keys that were chosen, or development keys.
     pub(crate) fn root_keys(&self, choice: &Choice) -> Result<RootKeys> {
-        let development;
+        let made;
         let (public, private) = match (choice.public.is_empty(), &choice.private) {
             (false, Some(private)) => (&choice.public, private.clone()),
             (false, None) => {
@@ -62,9 +64,9 @@ impl Builder {
             }
             (true, _) => {
                 let folder = self.repo.dev_keys().join("boot");
-                development = development_keys(&folder, &self.log("boot-keys"))?;
+                made = development_keys(&folder, &self.log("boot-keys"))?;
                 let signer = folder.join(format!("srk-{}.key", choice.number));
-                (&development, Source::File(signer))
+                (&made, Source::File(signer))
             }
         };
         let table = KeyTable::new(public.iter().map(|path| read_public(path)).collect::<Result<_>>()?)?;
@@ -73,7 +75,7 @@ impl Builder {
             Source::File(path) => SigningKey::load(&path)?,
             Source::Token(uri) => SigningKey::in_token(RsaKey::open(&uri)?),
         };
-        Ok(RootKeys { signing, key })
+        Ok(RootKeys { signing, development: choice.public.is_empty(), key })
     }
 }
 

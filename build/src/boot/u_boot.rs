@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use crate::board::Verified;
 use crate::boot::keys::{Keys, Role};
 use crate::boot::options;
+use crate::boot::x509::wrapped;
 use crate::builder::Builder;
 use crate::firmware::copy;
 use crate::firmware::parts::{check_options, u_boot_make, with_options};
@@ -55,7 +56,7 @@ impl Builder {
         let asked = options::asked(&request.options);
         let words = asked.iter().flat_map(|(name, value)| [name, value]);
         let config = Key::new("u-boot-tree").text(&source.key).text(request.defconfig).texts(words).finish();
-        let key = Key::new("verifying-u-boot-2")
+        let key = Key::new("verifying-u-boot-3")
             .text(&config)
             .file(request.tree)?
             .file(&keys.public(Role::Image))?;
@@ -88,8 +89,12 @@ impl Builder {
 fn add_key(work: &Path, tree: &Path, keys: &Keys, out: &Path, log: &Path) -> Result<()> {
     let dtc = Tool::new("dtc").args(["-q", "-I", "dtb", "-O", "dtb", "-p", ROOM_FOR_A_KEY, "-o"]);
     dtc.arg(out).arg(tree).run(log)?;
+    let folder = work.join("image-key");
+    fs::create_dir_all(&folder)?;
+    let name = Role::Image.name();
+    fs::write(folder.join(format!("{name}.crt")), wrapped(name, &keys.public_der(Role::Image)?)?)?;
     let tool = Tool::new(work.join("tools/fdt_add_pubkey")).args(["-a", "sha256,rsa3072", "-r", "conf"]);
-    tool.arg("-k").arg(keys.folder()).args(["-n", Role::Image.name()]).arg(out).run(log)
+    tool.arg("-k").arg(folder).args(["-n", name]).arg(out).run(log)
 }
 
 /// Looks at what was linked: no way to a command line.

@@ -4,6 +4,7 @@ mod disk;
 pub(crate) mod hostile;
 mod nbd;
 pub(crate) mod powercut;
+pub(crate) mod smc;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use crate::suite::Case;
 
 /// What `tb test` does.
 const CUTS: u32 = 20;
+const TURNS: u64 = 20_000;
 const SEED: u64 = 1;
 
 /// Runs a campaign.
@@ -34,6 +36,8 @@ enum Campaign {
     Powercut(powercut::Args),
     /// Does what root in Linux can do: races, rewritten memory, damaged and replayed storage, a killed tee-supplicant
     Hostile(hostile::Args),
+    /// Makes every call to the secure monitor and to OP-TEE that the normal world can make, with anything in registers and memory
+    Smc(smc::Args),
 }
 
 /// What all campaigns are told.
@@ -64,6 +68,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     match &args.campaign {
         Campaign::Powercut(args) => powercut::run(args),
         Campaign::Hostile(args) => hostile::run(args),
+        Campaign::Smc(args) => smc::run(args),
     }
 }
 
@@ -73,13 +78,21 @@ fn seed_of_today() -> u64 {
     Random::new(now.as_nanos() as u64).below(1_000_000)
 }
 
-/// The power cuts of `tb test`: a few, always the same. Hostile acts are cases of the device suite.
+/// The power cuts and the calls of `tb test`: a few, always the same. Hostile acts are cases of the device suite.
 pub(crate) fn check(builder: &Builder) -> Result<Vec<Case>> {
     let cuts = powercut::campaign(builder, CUTS, SEED).and_then(|summary| {
         ensure!(summary.failures.is_empty(), "{}", summary.failures.join("\n"));
         Ok(())
     });
-    Ok(vec![Case::of("campaign", &format!("{CUTS} power cuts"), cuts)])
+    let calls = smc::check(builder, TURNS, SEED);
+    Ok(vec![
+        Case::of("campaign", &format!("{CUTS} power cuts"), cuts),
+        Case::of(
+            "campaign",
+            "calls of the normal world: refusals only, and what our patches mend is found",
+            calls,
+        ),
+    ])
 }
 
 fn status(good: bool) -> ExitCode {

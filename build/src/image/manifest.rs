@@ -19,7 +19,7 @@ use crate::image::layout::{MANIFEST_ROOM, Plan};
 use crate::image::verity::Root;
 use crate::image::write::Region;
 use crate::lock::Kind;
-use crate::sign_ta::{Algorithm, SigningKey};
+use crate::sign_ta::Algorithm;
 
 const MAGIC: &[u8; 8] = b"TBMANIF1";
 const DOMAIN: &[u8] = b"trustbox image manifest\0";
@@ -97,8 +97,7 @@ impl Manifest {
     /// The content of its region.
     pub(crate) fn signed(&self, keys: &Keys) -> Result<Vec<u8>> {
         let text = serde_json::to_vec(self)?;
-        let key = SigningKey::load(&keys.private(Role::Image))?;
-        let signature = key.sign(Algorithm::Pkcs1v15, &message(&text))?;
+        let signature = keys.sign(Role::Image, Algorithm::Pkcs1v15, &message(&text))?;
         let lengths =
             [u32::try_from(text.len())?, u32::try_from(signature.len())?].map(u32::to_le_bytes).concat();
         let content = [MAGIC, lengths.as_slice(), &text, &signature].concat();

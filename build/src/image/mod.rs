@@ -66,13 +66,19 @@ pub(crate) struct Args {
     /// Counter of the firmware: a device takes none that is lower than the highest it ran
     #[arg(long, value_name = "N", default_value_t = 0)]
     counter: u32,
+    #[command(flatten)]
+    root_keys: Choice,
+    /// Keys of certificates and of the signed FIT: a folder with ROLE.pub.pem, and ROLE.key or ROLE.uri (pkcs11:…), for each role;
+    /// development keys where it is left out
+    #[arg(long, value_name = "DIR")]
+    boot_keys: Option<PathBuf>,
 }
 
 /// Runs `tb image`.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let mut builder = Builder::open(&args.platform)?;
     builder.archive = args.from.as_deref().map(Archive::open).transpose()?;
-    let made = builder.image(&args.request())?;
+    let made = builder.image(&args.request(&builder)?)?;
     ui::step("write", || made.write(&args.out))?;
     ui::step("evidence", || evidence::write(&builder, &made.manifest, &evidence::beside(&args.out)))?;
     print!("{}", made.summary(&args.out));
@@ -80,9 +86,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 impl Args {
-    fn request(&self) -> ImageRequest {
+    fn request(&self, builder: &Builder) -> Result<ImageRequest> {
         let counters = Counters { trusted: self.counter, normal: self.counter };
-        ImageRequest { edition: Edition { dev: self.dev }, medium: self.medium.clone(), counters }
+        let keys = builder.boot_keys_of(self.boot_keys.as_deref())?;
+        let (edition, medium) = (Edition { dev: self.dev }, self.medium.clone());
+        Ok(ImageRequest { edition, medium, counters, keys, root_keys: self.root_keys.clone() })
     }
 }
 
@@ -91,6 +99,17 @@ pub(crate) struct ImageRequest {
     pub(crate) edition: Edition,
     pub(crate) medium: String,
     pub(crate) counters: Counters,
+    pub(crate) keys: Keys,
+    /// Super root keys, of boards.
+    pub(crate) root_keys: Choice,
+}
+
+impl ImageRequest {
+    /// An image for SD cards with development keys.
+    pub(crate) fn development(builder: &Builder, edition: Edition) -> Result<Self> {
+        let (medium, counters) = ("sd".to_owned(), Counters::default());
+        Ok(Self { edition, medium, counters, keys: builder.boot_keys()?, root_keys: Choice::default() })
+    }
 }
 
 /// An image that is not written yet.
@@ -115,11 +134,11 @@ struct Firmware {
 impl Builder {
     /// Makes all parts and puts them in their places.
     pub(crate) fn image(&self, request: &ImageRequest) -> Result<Made> {
-        let keys = self.boot_keys()?;
-        let firmware = self.image_firmware(request, &keys)?;
+        let keys = &request.keys;
+        let firmware = self.image_firmware(request)?;
         let plan = Plan::of(self, firmware.boot_region)?;
         let root = self.image_root(request.edition, firmware.state)?;
-        let fit = fs::read(self.image_fit(&root.root, request.edition, &keys, &firmware.u_boot)?)?;
+        let fit = fs::read(self.image_fit(&root.root, request.edition, keys, &firmware.u_boot)?)?;
         let content = fs::read(&root.file)?;
         plan.fits(Fill::Boot, "the signed FIT", fit.len() as u64)?;
         plan.fits(Fill::Root, "the root with its hash tree", content.len() as u64)?;
@@ -147,19 +166,20 @@ impl Builder {
         regions.sort_by_key(|region| region.start);
         let facts = manifest::Facts { builder: self, request, plan: &plan, root: &root.root };
         let manifest = manifest::of(&facts, &regions)?;
-        regions.push(Region::new("manifest", plan.manifest, manifest.signed(&keys)?));
+        regions.push(Region::new("manifest", plan.manifest, manifest.signed(keys)?));
         write::check(&regions, plan.size)?;
         Ok(Made { plan, regions, manifest, root, board: board.clone(), fit: fit.len() as u64 })
     }
 
-    fn image_firmware(&self, request: &ImageRequest, keys: &Keys) -> Result<Firmware> {
+    fn image_firmware(&self, request: &ImageRequest) -> Result<Firmware> {
         match self.board.hardware() {
-            None => self.emulated_firmware(request, keys),
-            Some(_) => self.board_regions(request, keys),
+            None => self.emulated_firmware(request),
+            Some(_) => self.board_regions(request),
         }
     }
 
-    fn emulated_firmware(&self, request: &ImageRequest, keys: &Keys) -> Result<Firmware> {
+    fn emulated_firmware(&self, request: &ImageRequest) -> Result<Firmware> {
+        let keys = &request.keys;
         let (u_boot, state) = self.emulated_u_boot(keys)?;
         let bios = self.verifying_firmware(&u_boot.join("u-boot.bin"), keys, request.counters)?;
         let at = self.board.image()?.firmware.context("the emulated board has no image.firmware")?;
@@ -176,7 +196,7 @@ impl Builder {
     }
 
     /// The signed images of a real board's medium.
-    fn board_regions(&self, request: &ImageRequest, keys: &Keys) -> Result<Firmware> {
+    fn board_regions(&self, request: &ImageRequest) -> Result<Firmware> {
         let hardware = self.board.hardware().context("the board is emulated")?;
         let known = || {
             format!(
@@ -191,13 +211,14 @@ impl Builder {
             medium.region(name).with_context(|| format!("medium {} has no region {name}", kind.name()))
         };
         let folder = self.work("image-firmware")?.join(self.board.name.get_ref());
-        self.signed_board(&self.root_keys(&Choice::default())?, request.counters, &folder)?;
+        let root = self.root_keys(&request.root_keys)?;
+        self.signed_board(&root, &request.keys, request.counters, &folder)?;
         let read = |part: &str| fs::read(folder.join(format!("{}-{part}.bin", kind.name())));
         let regions = vec![
             Region::new("pbl", region("pbl")?.start, read("pbl")?),
             Region::new("fip", region("fip")?.start, read("fip")?),
         ];
-        let u_boot = self.locked_u_boot(&hardware, keys)?;
+        let u_boot = self.locked_u_boot(&hardware, &request.keys)?;
         Ok(Firmware { regions, u_boot, state: region("boot-state")?.start, boot_region: Some(medium.size) })
     }
 }

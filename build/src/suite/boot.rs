@@ -1,6 +1,7 @@
 //! Verified boot on the emulated device: what is signed boots, and nothing else, nothing old, nothing damaged.
 
 mod secure_pbl;
+mod signing_keys;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -47,6 +48,10 @@ pub(crate) fn run(builder: &Builder) -> Result<Vec<Case>> {
         "a boot ROM in another language takes a signed boot image, and none that is damaged",
         secure_pbl::check(builder, &bench.folder),
     );
+    let keys = signing_keys::Bench { builder, set: &bench.set, folder: bench.folder.clone() };
+    case("each certificate says what cert_create says", keys.certificates());
+    case("the signature of a FIT is that of mkimage", keys.image());
+    case("keys in a token sign what keys in files sign, and wrong ones are named", keys.token());
     case("two state files are two devices, and one without a key has no storage", bench.devices());
     case("what is signed boots to a TEE that answers", bench.signed());
     case("a flipped byte in any part of the firmware is refused", bench.damaged_firmware());

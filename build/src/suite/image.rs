@@ -10,7 +10,6 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use trustbox_boot_image::boot_state::{BootState, RECORD, STRIDE};
 
-use crate::boot::certificates::Counters;
 use crate::boot::emulated::end_of;
 use crate::builder::Builder;
 use crate::image::emulate::{self, Machine, Options};
@@ -93,7 +92,7 @@ struct Bench<'a> {
 impl<'a> Bench<'a> {
     fn new(builder: &'a Builder) -> Result<Self> {
         let folder = builder.work("suite-image")?;
-        let made = builder.image(&request(false))?;
+        let made = builder.image(&ImageRequest::development(builder, Edition { dev: false })?)?;
         let image = folder.join("a.img");
         made.write(&image)?;
         let (tools, _) = builder.emulated_u_boot(&builder.boot_keys()?)?;
@@ -411,10 +410,6 @@ impl<'a> Bench<'a> {
         }
         Ok(copy)
     }
-}
-
-fn request(dev: bool) -> ImageRequest {
-    ImageRequest { edition: Edition { dev }, medium: "sd".to_owned(), counters: Counters::default() }
 }
 
 /// What a report must say of how a device is closed.

@@ -38,7 +38,7 @@ pub struct EcKey {
 pub struct RsaKey {
     token: Token,
     key: ObjectHandle,
-    bytes: usize,
+    modulus: Vec<u8>,
 }
 
 /// An AES-256 key that encrypts.
@@ -87,14 +87,19 @@ impl RsaKey {
         let token = Token::open(uri)?;
         let key = token.object(ObjectClass::PRIVATE_KEY)?;
         match token.session.get_attributes(key, &[AttributeType::Modulus])?.pop() {
-            Some(Attribute::Modulus(modulus)) => Ok(Self { token, key, bytes: modulus.len() }),
+            Some(Attribute::Modulus(modulus)) => Ok(Self { token, key, modulus }),
             _ => bail!("{uri}: not an RSA key"),
         }
     }
 
+    /// Its modulus, big endian.
+    pub fn modulus(&self) -> &[u8] {
+        &self.modulus
+    }
+
     /// Bytes of its signatures.
     pub fn signature_size(&self) -> usize {
-        self.bytes
+        self.modulus.len()
     }
 
     /// RSASSA-PSS with SHA-256, MGF1 and a salt of 32 bytes.
@@ -109,13 +114,13 @@ impl RsaKey {
 
     fn sign_with(&self, mechanism: &Mechanism, input: &[u8]) -> Result<Vec<u8>, SignError> {
         let signature = self.token.session.sign(mechanism, self.key, input).map_err(elsewhere)?;
-        if signature.len() == self.bytes { Ok(signature) } else { Err(SignError::Signing) }
+        if signature.len() == self.signature_size() { Ok(signature) } else { Err(SignError::Signing) }
     }
 }
 
 impl Rs256 for RsaKey {
     fn bits(&self) -> u32 {
-        self.bytes as u32 * 8
+        self.signature_size() as u32 * 8
     }
 
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
