@@ -75,7 +75,7 @@ impl Demo {
 }
 
 /// The attestation key as the device tells it, held against what was noted of it.
-fn attestation_key(device: &mut Device, known: &Known) -> Result<PublicKey> {
+pub(super) fn attestation_key(device: &mut Device, known: &Known) -> Result<PublicKey> {
     let exported = json(device, &["key", "export", "--attestation"])?;
     let spki = from_base64(&text(&exported, "attestation_key")?)?;
     let point = spki.get(spki.len().saturating_sub(64)..).and_then(Bytes::from_slice);
