@@ -7,7 +7,9 @@ pub(crate) mod facts;
 mod hardening;
 pub(crate) mod images;
 mod manifest;
+mod measurement;
 pub(crate) mod parts;
+mod reference;
 
 use std::fs;
 use std::io::ErrorKind;
@@ -72,8 +74,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         args.part.is_none() && args.out.is_none(),
         "the emulated device's firmware is one file\nhelp: --part and --out are for real boards"
     );
-    let firmware = if args.reference { builder.reference_firmware()? } else { builder.firmware(false)? };
-    println!("{}", firmware.join("firmware.bios").display());
+    if args.reference {
+        println!("{}", builder.reference_firmware()?.join("firmware.bios").display());
+        return Ok(());
+    }
+    println!("{}", builder.firmware(false)?.join("firmware.bios").display());
+    println!("{}", builder.firmware_reference()?.display());
     Ok(())
 }
 

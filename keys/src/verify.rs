@@ -34,9 +34,9 @@ pub(crate) struct Verify {
     /// What is expected of the device, in TOML; may be repeated. What it does not name is a warning
     #[arg(long = "reference", value_name = "FILE")]
     references: Vec<PathBuf>,
-    /// Who must have signed what is expected: FILE.sig beside each file
-    #[arg(long, value_name = "KEY", requires = "references")]
-    reference_key: Option<PathBuf>,
+    /// Who must have signed what is expected, FILE.sig beside each file: one key for all of them, or repeated, one for each
+    #[arg(long = "reference-key", value_name = "KEY", requires = "references")]
+    reference_keys: Vec<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -47,8 +47,8 @@ impl Verify {
         let bytes = files::read(&self.token)?;
         let (device, key) = self.device()?;
         let nonce = hex_bytes_of(&self.nonce).ok_or_else(|| anyhow!("--nonce: not hexadecimal digits"))?;
-        let signer = self.reference_key.as_deref().map(files::load_public).transpose()?;
-        let reference = reference::read(&self.references, signer.as_ref())?;
+        let signers = self.reference_keys.iter().map(|path| files::load_public(path));
+        let reference = reference::read(&self.references, &signers.collect::<Result<Vec<_>>>()?)?;
         let verified = Verified::parse(&bytes, &key, &nonce);
         let verified = verified.map_err(|refusal| anyhow!("{}: {refusal}", self.token.display()))?;
         let appraisal = appraise(verified.claims(), &reference);
