@@ -54,7 +54,9 @@ impl Verify {
         let appraisal = appraise(verified.claims(), &reference);
         self.show(&verified, &appraisal, device)?;
         if appraisal.status == Tier::Contraindicated {
-            bail!("{}: the device is not as it should be", self.token.display());
+            let wrong = appraisal.findings.iter().filter(|finding| finding.tier == Tier::Contraindicated);
+            let wrong: Vec<_> = wrong.map(|finding| finding.claim.as_str()).collect();
+            bail!("{}: the device is not as it should be: {}", self.token.display(), wrong.join(", "));
         }
         Ok(())
     }

@@ -125,6 +125,69 @@ fn an_enclaves_report() {
     check("enclave-report.txt", &vector(&NONCE, &key, &token, &expected));
 }
 
+/// Claims as bytes, signed by the key of the other vectors.
+fn forged(claims: &[u8]) -> Vec<u8> {
+    let sign = |bytes: &[u8]| -> p256::ecdsa::Signature {
+        stranger(60).sign_prehash(&<sha2::Sha256 as sha2::Digest>::digest(bytes)).unwrap()
+    };
+    let head = [0x59, (claims.len() >> 8) as u8, claims.len() as u8];
+    let signed = [b"\x84\x6aSignature1\x43\xa1\x01\x26\x40", &head[..], claims].concat();
+    let signature = sign(&signed).to_bytes();
+    [b"\xd2\x84\x43\xa1\x01\x26\xa0", &head[..], claims, b"\x58\x40", &signature[..]].concat()
+}
+
+/// What a verifier must refuse although the signature is good, and what is in the way.
+#[test]
+fn refused_tokens() {
+    let key = public(&stranger(60));
+    let good = token(&NONCE, &[enclave(1, 7)], None);
+    let claims = &good[10..good.len() - 66];
+    let (count, pairs) = (claims[0], &claims[1..]);
+    assert_eq!(forged(claims), good, "a forged token is made as the TA makes it");
+    // One claim more, behind the others.
+    let with = |extra: &[u8]| forged(&[&[count + 1], pairs, extra].concat());
+    let mut indefinite = [&[0xbf], pairs, &[0xff]].concat();
+    indefinite = forged(&indefinite);
+    let mut other_algorithm = good.clone();
+    other_algorithm[5] = 0x27;
+    let tokens = [
+        ("a claim twice", with(b"\x0a\x40")),
+        ("a claim with a name twice", forged(&[&[count + 2], pairs, b"\x61a\x01\x61a\x02"].concat())),
+        ("a nonce of 31 bytes", token(&[0x4e; 31], &[], None)),
+        ("another nonce", token(&[0x4f; 32], &[], None)),
+        ("claims of indefinite length", indefinite),
+        ("an unknown claim of indefinite length", with(b"\x19\x13\x88\x9f\xff")),
+        ("an unknown claim nested too deeply", with(b"\x19\x13\x88\x81\x81\x81\x81\x81\x81\x81\x81\x81\x00")),
+        ("bytes behind the claims", forged(&[claims, &[0]].concat())),
+        ("bytes behind the token", [&good[..], &[0]].concat()),
+        ("a pair that is missing", forged(&[&[count + 1], pairs].concat())),
+        ("another algorithm", other_algorithm),
+        ("tag 61 around it", [&[0xd8, 0x3d], &good[..]].concat()),
+        ("a report instead of the device's token", token(&NONCE, &[enclave(1, 7)], Some(&report_data()))),
+    ];
+    let mut text = format!("nonce = {}\nkey = {}\n", hex(&NONCE), hex(key.0.as_ref()));
+    for (name, token) in &tokens {
+        let refused = Token::parse(token).and_then(|token| token.verify(&key, &NONCE).map(drop));
+        let refusal = refused.expect_err(name);
+        text += &format!("\n# {name}: {refusal}\nrefuse = {}\n", hex(token));
+    }
+    // An unknown claim is no reason, and neither is an encoding that is longer than needed.
+    for (name, token) in [
+        ("an unknown claim", with(b"\x19\x13\x88\xa1\x61a\x83\x01\x41\0\xfb\x40\x0c\0\0\0\0\0\0")),
+        (
+            "a number of claims in eight bytes",
+            forged(&[&[0xbb, 0, 0, 0, 0, 0, 0, 0, count & 0x1f], pairs].concat()),
+        ),
+    ] {
+        assert!(
+            Token::parse(&token).and_then(|token| token.verify(&key, &NONCE).map(drop)).is_ok(),
+            "{name}"
+        );
+        text += &format!("\n# {name}\naccept = {}\n", hex(&token));
+    }
+    check("refused.txt", &text);
+}
+
 /// No token of the device is taken for a report, and no report for a token of the device, whoever signed it.
 #[test]
 fn the_kinds_are_told_apart() {
