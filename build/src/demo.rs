@@ -113,7 +113,7 @@ impl Demo {
         let direct_open = direct_open::build(builder)?;
         let images = builder.images(GuestKind::Plain, false)?;
         let signer = public_key(keys.provisioning_authority.verifying_key());
-        let firmware = reference::read(&[builder.firmware_reference()?], &[signer])?;
+        let firmware = reference::read(&[builder.write_reference(&builder.work("reference")?)?], &[signer])?;
         let folder = builder.repo().cache().join(format!("demo-{}", std::process::id()));
         fs::create_dir_all(&folder)?;
         let manifest = builder.repo().root().join("tests/enclaves/meter/Cargo.toml");

@@ -194,6 +194,35 @@ pub(crate) mod tests {
         assert!(section(&elf, ".text").is_err());
     }
 
+    /// A program of these segments: address, content, whether it may be written to.
+    pub(crate) fn with_segments(segments: &[(u64, &[u8], bool)]) -> Vec<u8> {
+        add_segments(sample(".text", b""), segments)
+    }
+
+    /// The same with a relocation at an address.
+    pub(crate) fn relocating(segments: &[(u64, &[u8], bool)], address: u64) -> Vec<u8> {
+        let mut elf = sample(".rela", &[&address.to_le_bytes()[..], &[0; 16]].concat());
+        let headers = number(&elf, 0x28, 8).unwrap();
+        elf[headers + 4] = RELOCATIONS as u8;
+        add_segments(elf, segments)
+    }
+
+    fn add_segments(mut elf: Vec<u8>, segments: &[(u64, &[u8], bool)]) -> Vec<u8> {
+        let mut headers = Vec::new();
+        for (address, content, writable) in segments {
+            let size = (content.len() as u64).to_le_bytes();
+            headers.extend([1, 0, 0, 0, 4 | u8::from(*writable) << 1, 0, 0, 0]);
+            headers.extend([&(elf.len() as u64).to_le_bytes()[..], &address.to_le_bytes(), &[0; 8]].concat());
+            headers.extend([&size[..], &size, &[0; 8]].concat());
+            elf.extend(*content);
+        }
+        let table = elf.len() as u64;
+        elf[0x20..0x28].copy_from_slice(&table.to_le_bytes());
+        elf[0x36..0x3a].copy_from_slice(&[56, 0, segments.len() as u8, 0]);
+        elf.extend(headers);
+        elf
+    }
+
     /// A program that is in memory from 0x1000 to 0x3000, in two segments.
     fn program() -> Vec<u8> {
         let mut elf = sample(".text", b"");

@@ -9,7 +9,7 @@ pub(crate) mod images;
 mod manifest;
 mod measurement;
 pub(crate) mod parts;
-mod reference;
+pub(crate) mod reference;
 
 use std::fs;
 use std::io::ErrorKind;
@@ -79,7 +79,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         return Ok(());
     }
     println!("{}", builder.firmware(false)?.join("firmware.bios").display());
-    println!("{}", builder.firmware_reference()?.display());
+    println!("{}", builder.write_reference(&builder.work("reference")?)?.display());
     Ok(())
 }
 
@@ -95,6 +95,7 @@ fn verified(builder: &Builder, args: &Args) -> Result<()> {
         copy(&set.images.firmware, &out.join("firmware.bios"))?;
         copy(&set.image, &out.join("image.fit"))?;
     }
+    builder.write_reference(out)?;
     println!("{}", out.display());
     Ok(())
 }

@@ -77,3 +77,47 @@ fn application(elf: &[u8]) -> Result<[u8; 32]> {
     regions.sort_by(|one, two| one.len().cmp(&two.len()).then_with(|| one.cmp(two)));
     Ok(regions.iter().fold(Sha256::new(), |hash, region| hash.chain_update(region)).finalize().into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::elf::tests::{relocating, with_segments};
+
+    const CODE: &[u8] = &[1; 5000];
+    const DATA: &[u8] = &[2; 100];
+
+    fn padded(content: &[u8], size: usize) -> Vec<u8> {
+        let mut region = content.to_vec();
+        region.resize(size, 0);
+        region
+    }
+
+    #[test]
+    fn a_trusted_application_is_its_read_only_pages_smaller_ones_first() {
+        let elf = with_segments(&[(0, CODE, false), (0x2000, DATA, false), (0x3000, &[3; 8], true)]);
+        let want = Sha256::new().chain_update(padded(DATA, PAGE)).chain_update(padded(CODE, 2 * PAGE));
+        assert_eq!(application(&elf).unwrap(), <[u8; 32]>::from(want.finalize()));
+        let other = with_segments(&[(0, CODE, false), (0x2000, DATA, false), (0x3000, &[4; 9], true)]);
+        assert_eq!(application(&other).unwrap(), application(&elf).unwrap());
+        assert!(application(&with_segments(&[(0, CODE, true)])).is_err());
+        assert!(application(&with_segments(&[(8, CODE, false)])).is_err());
+    }
+
+    #[test]
+    fn what_is_relocated_is_not_measured() {
+        let segments = [(0, CODE, false), (0x3000, DATA, true)];
+        assert!(application(&relocating(&segments, 0x3008)).is_ok());
+        let error = application(&relocating(&segments, 0x1000)).unwrap_err();
+        assert_eq!(error.to_string(), "relocations in what is measured");
+    }
+
+    #[test]
+    fn memory_is_found_in_the_segment_that_holds_it() {
+        let elf = with_segments(&[(0x1000, CODE, false)]);
+        let segments = elf::segments(&elf).unwrap();
+        assert_eq!(between(&segments, 0x1001, 0x1003).unwrap(), [1; 2]);
+        for (start, end) in [(0xfff, 0x1003), (0x1000, 0x1000 + 5001), (0x1003, 0x1001)] {
+            assert!(between(&segments, start, end).is_err(), "{start:#x} {end:#x}");
+        }
+    }
+}

@@ -49,10 +49,15 @@ fn values(board: &Board, measured: &Measurements) -> ReferenceValues {
 }
 
 impl Builder {
-    /// The emulated device's reference values, made of its firmware as it is now.
-    pub(crate) fn firmware_reference(&self) -> Result<PathBuf> {
-        let ta = self.trustbox_ta(&self.dev_kit(false)?)?;
-        let optee = self.optee_of_firmware(false)?;
-        write(self, &self.work("reference")?, &Measurements::of(&optee.join("tee.elf"), &ta.stripped)?)
+    /// Writes the reference values of the board's firmware as it is now into `folder`.
+    pub(crate) fn write_reference(&self, folder: &Path) -> Result<PathBuf> {
+        let (optee, ta) = match self.board.hardware() {
+            Some(_) => {
+                let ta = self.board_ta()?;
+                (self.board_optee(&ta)?, ta)
+            }
+            None => (self.optee_of_firmware(false)?, self.trustbox_ta(&self.dev_kit(false)?)?.stripped),
+        };
+        write(self, folder, &Measurements::of(&optee.join("tee.elf"), &ta)?)
     }
 }
