@@ -19,10 +19,11 @@ use trustbox_api::Error;
 use trustbox_api::key::{DeviceId, KeyName, KeyRef, Name};
 use trustbox_api::message::Version;
 use trustbox_keys::issue::{self, Asking};
-use trustbox_keys::{DevKeys, dev};
+use trustbox_keys::{DevKeys, dev, reference};
 use trustbox_package::request::Request;
 use trustbox_package::seal::{Edition, Fresh, seal_with};
 use trustbox_package::sign::public_key;
+use trustbox_verifier::ReferenceValues;
 
 use crate::builder::Builder;
 use crate::device::{BootOptions, Device};
@@ -75,6 +76,8 @@ struct Demo {
     manifest: PathBuf,
     /// The meter, signed as version 2 and 3.
     newer: [PathBuf; 2],
+    /// What a token must say of this firmware.
+    firmware: ReferenceValues,
     /// A program for the device.
     direct_open: PathBuf,
     /// The device's storage; gone with the demo.
@@ -109,6 +112,8 @@ impl Demo {
         let newer = [builder.resign(&meter, 2)?, builder.resign(&meter, 3)?];
         let direct_open = direct_open::build(builder)?;
         let images = builder.images(GuestKind::Plain, false)?;
+        let signer = public_key(keys.provisioning_authority.verifying_key());
+        let firmware = reference::read(&[builder.write_reference(&builder.work("reference")?)?], &[signer])?;
         let folder = builder.repo().cache().join(format!("demo-{}", std::process::id()));
         fs::create_dir_all(&folder)?;
         let manifest = builder.repo().root().join("tests/enclaves/meter/Cargo.toml");
@@ -124,14 +129,16 @@ impl Demo {
         });
         let service = service.map_err(|_| anyhow!("starting the key service panicked"))??;
         say("the key service runs: mutual TLS, SQLite, class keys sealed; it knows no device yet");
-        Ok((Self { images, keys, service, meter, manifest, newer, direct_open, folder }, device?))
+        Ok((Self { images, keys, service, meter, manifest, newer, firmware, direct_open, folder }, device?))
     }
 
     /// The story. An error says which step did not do what it must.
     fn show(mut self, mut device: Device) -> Result<()> {
         let known = self.provision(&mut device)?;
-        say("attestation, over a nonce made here, before any key is released:");
-        let measured = self.attest(&mut device, &known, false, None)?;
+        say(
+            "attestation, over a nonce made here, before any key is released, against the reference values of the build:",
+        );
+        self.attest(&mut device, &known, false)?;
         let package = self.pack()?;
         self.release_key(&mut device, &known)?;
         self.install(&mut device, &package)?;
@@ -141,9 +148,9 @@ impl Demo {
         let mut device = boot(&self.images, &self.folder)?;
         self.still_there(&mut device, &known)?;
         say(
-            "attestation again: OP-TEE and the TrustBox TA measure the same in this boot, and the meter is listed",
+            "attestation again: OP-TEE and the TrustBox TA are still what was built, and the meter is listed",
         );
-        self.attest(&mut device, &known, true, Some(measured))?;
+        self.attest(&mut device, &known, true)?;
         self.refusals(&mut device, &package)?;
         direct_open::show(&mut device, &self.direct_open, &self.meter.uuid)?;
         self.upgrade(&mut device, &package)?;

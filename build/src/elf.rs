@@ -6,6 +6,10 @@ use anyhow::{Context, Result, ensure};
 
 /// Type of a segment that is loaded.
 const LOADED: usize = 1;
+/// Flag of a segment that may be written to.
+const WRITABLE: usize = 2;
+/// Type of a section of relocations with addends; an entry is as long as a symbol's.
+const RELOCATIONS: usize = 4;
 /// Octets of an entry of the dynamic section, and the kind that names a library.
 const DYNAMIC: usize = 16;
 const NEEDED: usize = 1;
@@ -40,21 +44,59 @@ pub(crate) fn needed(elf: &[u8]) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// First address and the first behind the last of what is in memory while the program runs.
-pub(crate) fn memory(elf: &[u8]) -> Result<Range<u64>> {
+/// A part of a program that is loaded.
+pub(crate) struct Segment<'a> {
+    pub(crate) address: u64,
+    /// What comes from the file; the rest of its memory is zero.
+    pub(crate) content: &'a [u8],
+    /// Octets in memory.
+    pub(crate) size: u64,
+    pub(crate) writable: bool,
+}
+
+/// What is in memory while the program runs.
+pub(crate) fn segments(elf: &[u8]) -> Result<Vec<Segment<'_>>> {
     ensure!(elf.starts_with(b"\x7fELF\x02\x01"), "not a 64-bit little-endian ELF file");
     let (offset, entry, count) = (number(elf, 0x20, 8)?, number(elf, 0x36, 2)?, number(elf, 0x38, 2)?);
-    let mut found: Option<Range<u64>> = None;
+    let mut found = Vec::new();
     for index in 0..count {
         let at = index.checked_mul(entry).and_then(|at| at.checked_add(offset));
         let header = slice(elf, at.context("ELF program table overflows")?, entry)?;
         if number(header, 0, 4)? == LOADED {
-            let (start, size) = (number(header, 0x18, 8)? as u64, number(header, 0x28, 8)? as u64);
-            let end = start.checked_add(size).context("ELF segment overflows")?;
-            found = Some(found.map_or(start..end, |all| all.start.min(start)..all.end.max(end)));
+            found.push(Segment {
+                address: number(header, 0x10, 8)? as u64,
+                content: slice(elf, number(header, 0x08, 8)?, number(header, 0x20, 8)?)?,
+                size: number(header, 0x28, 8)? as u64,
+                writable: number(header, 0x04, 4)? & WRITABLE != 0,
+            });
         }
     }
+    Ok(found)
+}
+
+/// First address and the first behind the last of what is in memory while the program runs.
+pub(crate) fn memory(elf: &[u8]) -> Result<Range<u64>> {
+    let mut found: Option<Range<u64>> = None;
+    for Segment { address, size, .. } in segments(elf)? {
+        let end = address.checked_add(size).context("ELF segment overflows")?;
+        found = Some(found.map_or(address..end, |all| all.start.min(address)..all.end.max(end)));
+    }
     found.context("ELF file has nothing to load")
+}
+
+/// Addresses that are changed when the program is loaded elsewhere than it was linked for.
+pub(crate) fn relocated(elf: &[u8]) -> Result<impl Iterator<Item = u64>> {
+    let mut found = Vec::new();
+    for index in 0..Table::read(elf)?.count {
+        let table = Table::read(elf)?;
+        if number(table.header(index)?, 4, 4)? != RELOCATIONS {
+            continue;
+        }
+        for entry in table.content(index)?.chunks_exact(SYMBOL) {
+            found.push(number(entry, 0, 8)? as u64);
+        }
+    }
+    Ok(found.into_iter())
 }
 
 /// Address and content of a symbol's object.
@@ -152,6 +194,35 @@ pub(crate) mod tests {
         assert!(section(&elf, ".text").is_err());
     }
 
+    /// A program of these segments: address, content, whether it may be written to.
+    pub(crate) fn with_segments(segments: &[(u64, &[u8], bool)]) -> Vec<u8> {
+        add_segments(sample(".text", b""), segments)
+    }
+
+    /// The same with a relocation at an address.
+    pub(crate) fn relocating(segments: &[(u64, &[u8], bool)], address: u64) -> Vec<u8> {
+        let mut elf = sample(".rela", &[&address.to_le_bytes()[..], &[0; 16]].concat());
+        let headers = number(&elf, 0x28, 8).unwrap();
+        elf[headers + 4] = RELOCATIONS as u8;
+        add_segments(elf, segments)
+    }
+
+    fn add_segments(mut elf: Vec<u8>, segments: &[(u64, &[u8], bool)]) -> Vec<u8> {
+        let mut headers = Vec::new();
+        for (address, content, writable) in segments {
+            let size = (content.len() as u64).to_le_bytes();
+            headers.extend([1, 0, 0, 0, 4 | u8::from(*writable) << 1, 0, 0, 0]);
+            headers.extend([&(elf.len() as u64).to_le_bytes()[..], &address.to_le_bytes(), &[0; 8]].concat());
+            headers.extend([&size[..], &size, &[0; 8]].concat());
+            elf.extend(*content);
+        }
+        let table = elf.len() as u64;
+        elf[0x20..0x28].copy_from_slice(&table.to_le_bytes());
+        elf[0x36..0x3a].copy_from_slice(&[56, 0, segments.len() as u8, 0]);
+        elf.extend(headers);
+        elf
+    }
+
     /// A program that is in memory from 0x1000 to 0x3000, in two segments.
     fn program() -> Vec<u8> {
         let mut elf = sample(".text", b"");
@@ -161,7 +232,7 @@ pub(crate) mod tests {
         for (start, size) in [(0x2000_u64, 0x1000_u64), (0x1000, 0x800)] {
             let mut header = [0_u8; 56];
             header[0] = 1;
-            header[0x18..0x20].copy_from_slice(&start.to_le_bytes());
+            header[0x10..0x18].copy_from_slice(&start.to_le_bytes());
             header[0x28..0x30].copy_from_slice(&size.to_le_bytes());
             elf.extend(header);
         }

@@ -7,7 +7,9 @@ pub(crate) mod facts;
 mod hardening;
 pub(crate) mod images;
 mod manifest;
+mod measurement;
 pub(crate) mod parts;
+pub(crate) mod reference;
 
 use std::fs;
 use std::io::ErrorKind;
@@ -76,8 +78,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         args.part.is_none() && args.out.is_none(),
         "the emulated device's firmware is one file\nhelp: --part and --out are for real boards"
     );
-    let firmware = if args.reference { builder.reference_firmware()? } else { builder.firmware(false)? };
-    println!("{}", firmware.join("firmware.bios").display());
+    if args.reference {
+        println!("{}", builder.reference_firmware()?.join("firmware.bios").display());
+        return Ok(());
+    }
+    println!("{}", builder.firmware(false)?.join("firmware.bios").display());
+    println!("{}", builder.write_reference(&builder.work("reference")?)?.display());
     Ok(())
 }
 
@@ -94,6 +100,7 @@ fn verified(builder: &Builder, args: &Args) -> Result<()> {
         copy(&set.images.firmware, &out.join("firmware.bios"))?;
         copy(&set.image, &out.join("image.fit"))?;
     }
+    builder.write_reference(out)?;
     println!("{}", out.display());
     Ok(())
 }

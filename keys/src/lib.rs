@@ -14,7 +14,7 @@
 //!   key, and the log that shows it. `README.md` beside this crate is the guide.
 //!
 //! With the feature `client`: `client`, which asks the service. With the feature `service`: that, `ceremony`, which makes an
-//! owner's keys, `factory`, which certifies devices, `station`, which makes them, and `service`, which releases keys to them.
+//! owner's keys, `factory`, which certifies devices, `evidence`, which verifies tokens and reports, `station`, which makes them, and `service`, which releases keys to them.
 #![forbid(unsafe_code)]
 
 pub mod audit;
@@ -24,6 +24,8 @@ pub mod class_keys;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod dev;
+#[cfg(feature = "service")]
+pub mod evidence;
 #[cfg(feature = "service")]
 pub mod factory;
 pub mod files;

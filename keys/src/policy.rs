@@ -239,8 +239,11 @@ mod tests {
             rollback_protection: 0,
             hardware_key: 0,
             security_epoch: 0,
+            log_entries: [0; 3],
             log_head: [0; 32],
             owner_root: None,
+            enclave_data: None,
+            transport_key: None,
         }
     }
 

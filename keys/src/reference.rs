@@ -26,11 +26,18 @@ pub fn write(path: &Path, notes: &str, values: &ReferenceValues, signer: &dyn Es
     files::write(&signature_path(path), signer.sign_digest(&digest(text.as_bytes()))?.as_ref())
 }
 
-/// Reads files, signed by `signer` where one is named, and puts them together.
-pub fn read(paths: &[PathBuf], signer: Option<&PublicKey>) -> Result<ReferenceValues> {
-    paths.iter().try_fold(ReferenceValues::default(), |all, path| {
+/// Reads files and puts them together. One of `signers` signed all of them, or each signed the file in its place; without any,
+/// nobody need have.
+pub fn read(paths: &[PathBuf], signers: &[PublicKey]) -> Result<ReferenceValues> {
+    ensure!(
+        signers.len() <= 1 || signers.len() == paths.len(),
+        "{} files of reference values, {} keys\nhelp: one key for all of them, or one for each in their order",
+        paths.len(),
+        signers.len()
+    );
+    paths.iter().enumerate().try_fold(ReferenceValues::default(), |all, (at, path)| {
         let bytes = files::read(path)?;
-        if let Some(signer) = signer {
+        if let Some(signer) = signers.get(at).or(signers.first()) {
             check(path, &bytes, signer)?;
         }
         let text = std::str::from_utf8(&bytes).with_context(|| format!("{}: not UTF-8", path.display()))?;
@@ -113,18 +120,23 @@ mod tests {
         let (first, second) = (values("00", "meter", "01"), values("00", "meter", "02"));
         write(&paths[0], "what it is\nabout", &first, &key).unwrap();
         write(&paths[1], "", &ReferenceValues { min_security_epoch: 3, ..second }, &key).unwrap();
-        let read_back = read(&paths[..2], Some(&public)).unwrap();
+        let read_back = read(&paths[..2], &[public]).unwrap();
         assert_eq!(read_back.components.len(), 1);
         assert_eq!(read_back.components[0].measurements, ["01", "02"]);
         assert_eq!((read_back.min_security_epoch, read_back.owner_root.as_deref()), (3, Some("00")));
-        assert!(read(&paths[..1], Some(&other)).unwrap_err().to_string().contains("not signed by"));
+        assert!(read(&paths[..1], &[other]).unwrap_err().to_string().contains("not signed by"));
         write(&paths[2], "", &values("01", "meter", "01"), &key).unwrap();
-        assert!(format!("{:#}", read(&paths, None).unwrap_err()).contains("another owner root"));
+        assert!(format!("{:#}", read(&paths, &[]).unwrap_err()).contains("another owner root"));
+        write(&paths[1], "", &values("00", "meter", "02"), &stranger).unwrap();
+        assert!(read(&paths[..2], &[public, other]).is_ok());
+        assert!(read(&paths[..2], &[other, public]).is_err() && read(&paths[..2], &[public]).is_err());
+        let three = read(&paths, &[public, other]).unwrap_err();
+        assert!(three.to_string().contains("3 files of reference values, 2 keys"));
         let mut text = std::fs::read(&paths[0]).unwrap();
         text.extend(b"\n");
         std::fs::write(&paths[0], text).unwrap();
-        assert!(read(&paths[..1], Some(&public)).is_err() && read(&paths[..1], None).is_ok());
+        assert!(read(&paths[..1], &[public]).is_err() && read(&paths[..1], &[]).is_ok());
         std::fs::remove_file(dir.path().join("a.toml.sig")).unwrap();
-        assert!(read(&paths[..1], Some(&public)).is_err());
+        assert!(read(&paths[..1], &[public]).is_err());
     }
 }

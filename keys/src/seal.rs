@@ -7,13 +7,13 @@ use clap::Args;
 use getrandom::rand_core::UnwrapErr;
 use serde_json::json;
 use trustbox_api::Bytes;
-use trustbox_api::command::Lifecycle;
-use trustbox_api::evidence::{Evidence, Report};
 use trustbox_api::key::Uuid;
-use trustbox_api::message::Nonce;
 use trustbox_keys::files;
-use trustbox_package::request::parse_hex;
-use trustbox_package::verify;
+use trustbox_package::request::{hex_bytes_of, parse_hex};
+use trustbox_verifier::{Report, Token, lifecycle_name};
+
+/// The lifecycle claim of a device that the factory is done with.
+const SECURED: u64 = 0x3000;
 
 /// Seals a file to exactly the enclave that made a report, after verifying it: HPKE (RFC 9180). Nothing is written where the
 /// report is not to be believed.
@@ -24,7 +24,7 @@ pub(crate) struct Seal {
     /// The enclave's report over the nonce, as it handed it out
     #[arg(long, value_name = "FILE")]
     report: PathBuf,
-    /// The nonce that was given to the enclave, 64 hexadecimal digits
+    /// The nonce that was given to the enclave, in hexadecimal digits
     #[arg(long, value_name = "HEX")]
     nonce: String,
     /// The device's attestation key, in PEM: that of its certificate
@@ -39,9 +39,9 @@ pub(crate) struct Seal {
     /// Its lowest version
     #[arg(long, value_name = "N", default_value_t = 0)]
     min_version: u32,
-    /// Also seal to a device that the factory is not done with
+    /// Also seal to a device that is not secured: the factory is not done with it, or its firmware is for development
     #[arg(long)]
-    not_locked: bool,
+    not_secured: bool,
     /// File for the sealed message
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -52,46 +52,50 @@ pub(crate) struct Seal {
 
 impl Seal {
     pub(crate) fn run(&self) -> Result<()> {
-        let report = self.verified()?;
+        let bytes = files::read(&self.report)?;
+        let report = self.verified(&bytes)?;
+        let key = report.transport_key.with_context(|| {
+            format!(
+                "{}: the report has no transport key\nhelp: the enclave makes it with `Transport::offer`",
+                self.report.display()
+            )
+        })?;
         let data = files::read(&self.file)?;
-        let sealed = trustbox_transport::seal(&report, &data, &mut UnwrapErr(getrandom::SysRng));
+        let sealed =
+            trustbox_transport::seal(&report.enclave, &key, &data, &mut UnwrapErr(getrandom::SysRng));
         let sealed = sealed.with_context(|| self.report.display().to_string())?;
         files::write(&self.out, &sealed)?;
-        let enclave = &report.enclave;
+        self.show(&report, sealed.len());
+        Ok(())
+    }
+
+    fn show(&self, report: &Report<'_>, sealed: usize) {
+        let (enclave, device) = (&report.enclave, Bytes(report.claims.attestation_key));
         if self.json {
             println!(
                 "{}",
                 json!({
-                    "device_id": report.device_id.to_string(), "enclave": enclave.uuid.to_string(),
+                    "attestation_key_sha256": device.to_string(), "enclave": enclave.uuid.to_string(),
                     "version": enclave.version, "digest": enclave.digest.to_string(),
-                    "publisher": enclave.publisher.to_string(), "sealed_bytes": sealed.len(),
+                    "publisher": enclave.publisher.to_string(), "sealed_bytes": sealed,
                 })
             );
-            return Ok(());
+            return;
         }
         println!("report verified: enclave {} version {}", enclave.uuid, enclave.version);
         println!("digest {}, publisher {}", enclave.digest, enclave.publisher);
-        println!("device {}, {:?}, firmware {:?}", report.device_id, report.lifecycle, report.profile);
-        println!("sealed: {} ({} bytes)", self.out.display(), sealed.len());
-        Ok(())
+        println!("device with attestation key {device}, {}", lifecycle_name(report.claims.lifecycle));
+        println!("sealed: {} ({sealed} bytes)", self.out.display());
     }
 
     /// The report, if it is one of the device's key over this nonce, and about the enclave that is meant.
-    fn verified(&self) -> Result<Report> {
+    fn verified<'a>(&self, bytes: &'a [u8]) -> Result<Report<'a>> {
         let name = self.report.display();
         let key = files::load_public(&self.key)?;
-        let nonce: Nonce = digits(&self.nonce, "--nonce")?;
-        let evidence = verify::evidence(&files::read(&self.report)?, &key);
-        let Evidence::Report(report) = evidence.with_context(|| name.to_string())? else {
-            bail!("{name}: evidence, but no enclave's report");
-        };
+        let nonce = hex_bytes_of(&self.nonce).ok_or_else(|| anyhow!("--nonce: not hexadecimal digits"))?;
+        let report = Token::parse(bytes).and_then(|token| token.verify_report(&key, &nonce));
+        let report = report.map_err(|refusal| anyhow!("{name}: {refusal}"))?;
         let enclave = &report.enclave;
-        if report.nonce != nonce {
-            bail!(
-                "{name}: over nonce {}, not {nonce}\nhelp: ask the enclave again with a new nonce",
-                report.nonce
-            );
-        }
         if enclave.uuid != self.uuid {
             bail!("{name}: of enclave {}, not {}", enclave.uuid, self.uuid);
         }
@@ -103,10 +107,10 @@ impl Seal {
         if enclave.version < self.min_version {
             bail!("{name}: of version {}, at least {} is wanted", enclave.version, self.min_version);
         }
-        if report.lifecycle != Lifecycle::Locked && !self.not_locked {
+        if report.claims.lifecycle != SECURED && !self.not_secured {
             bail!(
-                "{name}: the device is {:?}, not locked\nhelp: --not-locked seals to it nevertheless",
-                report.lifecycle
+                "{name}: the device is {}, not secured\nhelp: --not-secured seals to it nevertheless",
+                lifecycle_name(report.claims.lifecycle)
             );
         }
         Ok(report)

@@ -5,18 +5,19 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use serde_json::{Value, json};
-use trustbox_api::{Bytes, DeviceId, PublicKey};
+use trustbox_api::{DeviceId, PublicKey};
+use trustbox_keys::evidence::Verified;
 use trustbox_keys::factory::{read_pem_or_der, verify_certificate};
 use trustbox_keys::protocol::parse_attestation_key;
 use trustbox_keys::{files, reference, service, tls};
 use trustbox_package::request::hex_bytes_of;
-use trustbox_verifier::{Appraisal, Claims, Tier, Token, appraise};
+use trustbox_verifier::{Appraisal, Tier, appraise};
 
-/// Verifies an attestation token: signature, nonce, and each claim against reference values. Exit status 1 where it is not
-/// to be believed, or a claim is not as it should be.
+/// Verifies an attestation token, a device's own or an enclave's report: signature, nonce, and each claim against reference
+/// values. Exit status 1 where it is not to be believed, or a claim is not as it should be.
 #[derive(Args)]
 pub(crate) struct Verify {
-    /// The token, as `trustbox attest --out` writes it
+    /// The token, as `trustbox attest --out` writes it, or as an enclave handed it out
     token: PathBuf,
     /// The nonce that was given to the device, in hexadecimal digits
     #[arg(long, value_name = "HEX")]
@@ -33,9 +34,9 @@ pub(crate) struct Verify {
     /// What is expected of the device, in TOML; may be repeated. What it does not name is a warning
     #[arg(long = "reference", value_name = "FILE")]
     references: Vec<PathBuf>,
-    /// Who must have signed what is expected: FILE.sig beside each file
-    #[arg(long, value_name = "KEY", requires = "references")]
-    reference_key: Option<PathBuf>,
+    /// Who must have signed what is expected, FILE.sig beside each file: one key for all of them, or repeated, one for each
+    #[arg(long = "reference-key", value_name = "KEY", requires = "references")]
+    reference_keys: Vec<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -46,14 +47,16 @@ impl Verify {
         let bytes = files::read(&self.token)?;
         let (device, key) = self.device()?;
         let nonce = hex_bytes_of(&self.nonce).ok_or_else(|| anyhow!("--nonce: not hexadecimal digits"))?;
-        let signer = self.reference_key.as_deref().map(files::load_public).transpose()?;
-        let reference = reference::read(&self.references, signer.as_ref())?;
-        let parsed = Token::parse(&bytes).and_then(|token| token.verify(&key, &nonce));
-        let claims = parsed.map_err(|refusal| anyhow!("{}: {refusal}", self.token.display()))?;
-        let appraisal = appraise(&claims, &reference);
-        self.show(&claims, &appraisal, device)?;
+        let signers = self.reference_keys.iter().map(|path| files::load_public(path));
+        let reference = reference::read(&self.references, &signers.collect::<Result<Vec<_>>>()?)?;
+        let verified = Verified::parse(&bytes, &key, &nonce);
+        let verified = verified.map_err(|refusal| anyhow!("{}: {refusal}", self.token.display()))?;
+        let appraisal = appraise(verified.claims(), &reference);
+        self.show(&verified, &appraisal, device)?;
         if appraisal.status == Tier::Contraindicated {
-            bail!("{}: the device is not as it should be", self.token.display());
+            let wrong = appraisal.findings.iter().filter(|finding| finding.tier == Tier::Contraindicated);
+            let wrong: Vec<_> = wrong.map(|finding| finding.claim.as_str()).collect();
+            bail!("{}: the device is not as it should be: {}", self.token.display(), wrong.join(", "));
         }
         Ok(())
     }
@@ -74,15 +77,17 @@ impl Verify {
         Ok((Some(holder.device_id), key))
     }
 
-    fn show(&self, claims: &Claims<'_>, appraisal: &Appraisal, device: Option<DeviceId>) -> Result<()> {
+    fn show(&self, verified: &Verified<'_>, appraisal: &Appraisal, device: Option<DeviceId>) -> Result<()> {
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&to_json(claims, appraisal, device)?)?);
+            println!("{}", serde_json::to_string_pretty(&to_json(verified, appraisal, device)?)?);
             return Ok(());
         }
         if let Some(device) = device {
             println!("certificate verified, device {device}");
         }
-        println!("signature and nonce verified, attestation key {}", Bytes(claims.attestation_key));
+        let [attestation_key, _] = verified.keys();
+        println!("signature and nonce verified, attestation key {attestation_key}");
+        verified.lines().iter().for_each(|line| println!("{line}"));
         for finding in &appraisal.findings {
             println!("{:<16}{:<40} {}", tier(finding.tier), finding.claim, finding.reason);
         }
@@ -91,11 +96,13 @@ impl Verify {
     }
 }
 
-fn to_json(claims: &Claims<'_>, appraisal: &Appraisal, device: Option<DeviceId>) -> Result<Value> {
+fn to_json(verified: &Verified<'_>, appraisal: &Appraisal, device: Option<DeviceId>) -> Result<Value> {
+    let [attestation_key, wrapping_key] = verified.keys();
     Ok(json!({
         "device_id": device.map(|device| device.to_string()),
-        "attestation_key_sha256": Bytes(claims.attestation_key).to_string(),
-        "wrapping_key_sha256": Bytes(claims.wrapping_key).to_string(),
+        "attestation_key_sha256": attestation_key.to_string(),
+        "wrapping_key_sha256": wrapping_key.to_string(),
+        "enclave": verified.enclave(),
         "appraisal": serde_json::to_value(appraisal)?,
     }))
 }

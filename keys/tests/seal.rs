@@ -7,12 +7,11 @@ use p256::ecdsa::SigningKey;
 use p256::ecdsa::signature::hazmat::PrehashSigner;
 use p256::pkcs8::EncodePublicKey;
 use tempfile::TempDir;
-use trustbox_api::command::Lifecycle;
-use trustbox_api::evidence::{self, Evidence, Report, SignedEvidence};
-use trustbox_api::key::{DeviceId, KeyId, Uuid};
-use trustbox_api::launch::Identity;
-use trustbox_api::message::Profile;
-use trustbox_api::{Bytes, PublicKey, wire};
+use trustbox_api::Bytes;
+use trustbox_api::launch::Enclave;
+use trustbox_api::message::{Huk, ReportData, RollbackProtection, Version};
+use trustbox_api::token::{Claims, log_head};
+use trustbox_package::sign::public_key;
 use trustbox_transport::Key;
 
 const UUID: &str = "b24f7d83-0e6a-4c59-8a1b-f9d2e3c7650e";
@@ -22,23 +21,12 @@ const WEIGHTS: &[u8] = b"what only the enclave may see";
 struct World(TempDir);
 
 impl World {
-    fn new(report: &Report) -> Self {
+    fn new(lifecycle: u16, data: &ReportData) -> Self {
         let world = Self(tempfile::tempdir().unwrap());
         let signer = SigningKey::from_slice(&[11; 32]).unwrap();
-        let key = signer.verifying_key();
-        let pem = key.to_public_key_pem(Default::default()).unwrap();
+        let pem = signer.verifying_key().to_public_key_pem(Default::default()).unwrap();
         world.write("key.pem", pem.as_bytes());
-        let mut payload = [0; 512];
-        let payload = wire::encode(&Evidence::Report(report.clone()), &mut payload).unwrap();
-        let signature: p256::ecdsa::Signature = signer.sign_prehash(&evidence::digest(payload)).unwrap();
-        let point = key.to_sec1_point(false);
-        let signed = SignedEvidence {
-            payload,
-            signer: PublicKey(Bytes::from_slice(&point.as_bytes()[1..]).unwrap()),
-            signature: Bytes(signature.to_bytes().into()),
-        };
-        let mut encoded = [0; 1024];
-        world.write("report", wire::encode(&signed, &mut encoded).unwrap());
+        world.write("report", &report(&signer, lifecycle, data));
         world.write("weights", WEIGHTS);
         world
     }
@@ -67,22 +55,39 @@ fn key() -> Key {
     Key::derive(&[9; 32])
 }
 
-fn report() -> Report {
-    Report {
-        device_id: DeviceId::from(Bytes([7; 32])),
-        lifecycle: Lifecycle::Locked,
-        profile: Profile::Dev,
-        enclave: Identity {
-            uuid: UUID.parse::<Uuid>().unwrap(),
-            digest: Bytes([2; 32]),
-            version: 3,
-            publisher: KeyId::from(Bytes([4; 32])),
-            generation: Bytes([5; 8]),
-            epoch: 6,
-        },
-        nonce: Bytes([0x4e; 32]),
-        data: key().offer(),
-    }
+fn enclave() -> Enclave {
+    Enclave { uuid: UUID.parse().unwrap(), digest: Bytes([2; 32]), version: 3, publisher: Bytes([4; 32]) }
+}
+
+fn offer() -> ReportData {
+    ReportData { transport_key: Some(key().public()), ..Default::default() }
+}
+
+fn report(signer: &SigningKey, lifecycle: u16, data: &ReportData) -> Vec<u8> {
+    let claims = Claims {
+        nonce: &[0x4e; 32],
+        attestation_key: public_key(signer.verifying_key()).id(),
+        boot: Bytes([5; 16]),
+        lifecycle,
+        board: "board",
+        firmware: [(Bytes([6; 32]), Version(4, 10, 0)), (Bytes([7; 32]), Version(0, 1, 0))],
+        enclaves: &[enclave()],
+        wrapping_key: Bytes([8; 32]),
+        rollback_protection: RollbackProtection::Rpmb,
+        hardware_key: Huk::Unique,
+        epoch: 0,
+        log: ([0; 3], log_head(&Default::default())),
+        owner_root: None,
+        report: Some(data),
+    };
+    let mut token = vec![0; 1024];
+    let sign = |digest: &[u8; 32]| {
+        let signature: p256::ecdsa::Signature = signer.sign_prehash(digest).unwrap();
+        Ok(Bytes(signature.to_bytes().into()))
+    };
+    let length = claims.sign(&mut token, sign).unwrap();
+    token.truncate(length);
+    token
 }
 
 fn nonce() -> String {
@@ -91,7 +96,7 @@ fn nonce() -> String {
 
 #[test]
 fn the_enclave_opens_what_was_sealed_to_it() {
-    let world = World::new(&report());
+    let world = World::new(0x3000, &offer());
     let digest = "02".repeat(32);
     let output = world.seal(&nonce(), &["--uuid", UUID, "--digest", &digest, "--min-version", "3", "--json"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -99,37 +104,39 @@ fn the_enclave_opens_what_was_sealed_to_it() {
     assert_eq!((&shown["enclave"], &shown["version"]), (&UUID.into(), &3.into()));
     let sealed = fs::read(world.0.path().join("sealed")).unwrap();
     assert_eq!(shown["sealed_bytes"], sealed.len());
-    assert_eq!(key().open(&report().enclave, &sealed).unwrap(), WEIGHTS);
+    assert_eq!(key().open(&enclave(), &sealed).unwrap(), WEIGHTS);
 }
 
 #[test]
 fn nothing_is_sealed_to_another_enclave_or_an_old_report() {
-    let world = World::new(&report());
+    let world = World::new(0x3000, &offer());
     let other = "00000000-0e6a-4c59-8a1b-f9d2e3c7650e";
     world.refused(&nonce(), &["--uuid", other], "not 00000000");
     world.refused(&nonce(), &["--uuid", UUID, "--digest", &"03".repeat(32)], "of an image with digest 0202");
     world.refused(&nonce(), &["--uuid", UUID, "--digest", "03"], "--digest: not 64 hexadecimal digits");
     world.refused(&nonce(), &["--uuid", UUID, "--min-version", "4"], "of version 3, at least 4");
-    world.refused(&"4f".repeat(32), &["--uuid", UUID], "over nonce 4e4e");
+    world.refused(&"4f".repeat(32), &["--uuid", UUID], "claim nonce: another one");
     let signed = fs::read(world.0.path().join("report")).unwrap();
     let mut changed = signed.clone();
     changed[40] ^= 1;
     world.write("report", &changed);
     world.refused(&nonce(), &["--uuid", UUID], "report");
     world.write("report", &signed[..signed.len() - 1]);
-    world.refused(&nonce(), &["--uuid", UUID], "does not decode");
+    world.refused(&nonce(), &["--uuid", UUID], "not an attestation token");
 }
 
 #[test]
-fn nothing_is_sealed_to_a_device_that_is_not_locked_unless_that_is_wanted() {
-    let world = World::new(&Report { lifecycle: Lifecycle::Provisioned, ..report() });
-    world.refused(&nonce(), &["--uuid", UUID], "not locked");
-    assert!(world.seal(&nonce(), &["--uuid", UUID, "--not-locked"]).status.success());
+fn nothing_is_sealed_to_a_device_that_is_not_secured_unless_that_is_wanted() {
+    let world = World::new(0x2000, &offer());
+    world.refused(&nonce(), &["--uuid", UUID], "not secured");
+    assert!(world.seal(&nonce(), &["--uuid", UUID, "--not-secured"]).status.success());
 }
 
 #[test]
 fn a_report_of_something_else_gets_nothing() {
-    let mut report = report();
-    report.data = b"total=3"[..].try_into().unwrap();
-    World::new(&report).refused(&nonce(), &["--uuid", UUID], "offers no transport key");
+    let data = ReportData { bytes: b"total=3"[..].try_into().unwrap(), transport_key: None };
+    World::new(0x3000, &data).refused(&nonce(), &["--uuid", UUID], "has no transport key");
+    let mut no_point = offer();
+    no_point.transport_key.as_mut().unwrap().0.0[63] ^= 1;
+    World::new(0x3000, &no_point).refused(&nonce(), &["--uuid", UUID], "no point of P-256");
 }

@@ -10,25 +10,34 @@ use tempfile::TempDir;
 use trustbox_api::{Bytes, PublicKey};
 
 const VECTOR: &str = include_str!("../verifier/vectors/blank-device.txt");
+const REPORT: &str = include_str!("../verifier/vectors/enclave-report.txt");
 
-/// A folder with the vector's token and key.
+/// A folder with a vector's token and key.
 struct World(TempDir);
 
 fn field(name: &str) -> Vec<u8> {
-    let digits = VECTOR.lines().find_map(|line| line.strip_prefix(&format!("{name} = "))).unwrap();
+    field_of(VECTOR, name)
+}
+
+fn field_of(vector: &str, name: &str) -> Vec<u8> {
+    let digits = vector.lines().find_map(|line| line.strip_prefix(&format!("{name} = "))).unwrap();
     let pairs = digits.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
     pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
 }
 
 impl World {
     fn new() -> Self {
+        Self::of(VECTOR)
+    }
+
+    fn of(vector: &str) -> Self {
         let world = Self(tempfile::tempdir().unwrap());
-        let key = PublicKey(Bytes::from_slice(&field("key")).unwrap());
+        let key = PublicKey(Bytes::from_slice(&field_of(vector, "key")).unwrap());
         let pem = BASE64_STANDARD.encode(key.spki());
         let (first, second) = pem.split_at(64);
         let pem = format!("-----BEGIN PUBLIC KEY-----\n{first}\n{second}\n-----END PUBLIC KEY-----\n");
         world.write("key.pem", pem.as_bytes());
-        world.write("token.cbor", &field("token"));
+        world.write("token.cbor", &field_of(vector, "token"));
         world
     }
 
@@ -66,6 +75,30 @@ fn a_good_token_is_shown_claim_by_claim() {
 }
 
 #[test]
+fn a_report_says_which_enclave_vouches_for_what() {
+    let world = World::of(REPORT);
+    let output = world.verify(&nonce(), &["--json"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let enclave = &value["enclave"];
+    assert_eq!((&enclave["version"], &enclave["data"]), (&7.into(), &"746f74616c3d31373530".into()));
+    assert_eq!(enclave["transport_key_sha256"].as_str().map(str::len), Some(64));
+    let text = String::from_utf8(world.verify(&nonce(), &[]).stdout).unwrap();
+    assert!(text.contains("report of enclave 01010101-0101-0101-0101-010101010101 version 7"), "{text}");
+    // What is expected of the enclave is a reference value as of any component.
+    let expected = |digest: &str| {
+        let text = format!(
+            "[[components]]\ntype = \"01010101-0101-0101-0101-010101010101\"\nmeasurements = [\"{digest}\"]\n"
+        );
+        world.write("enclave.toml", text.as_bytes());
+    };
+    expected(&"01".repeat(32));
+    assert!(world.verify(&nonce(), &["--reference", "enclave.toml"]).status.success());
+    expected(&"02".repeat(32));
+    world.refused(&nonce(), &["--reference", "enclave.toml"], "as it should be: 01010101-0101");
+}
+
+#[test]
 fn a_replay_and_a_forgery_are_refused() {
     let world = World::new();
     world.refused(&"4f".repeat(32), &[], "claim nonce");
@@ -88,9 +121,9 @@ fn reference_values_decide() {
     let output = world.verify(&nonce(), &more);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     reference("lifecycles = [12288]\n");
-    world.refused(&nonce(), &more, "the device is not as it should be");
-    reference(&format!("{optee}measurements = [\"{}\"]\n", "00".repeat(32)));
-    world.refused(&nonce(), &more, "the device is not as it should be");
+    world.refused(&nonce(), &more, "the device is not as it should be: lifecycle");
+    reference(&format!("lifecycles = [12288]\n{optee}measurements = [\"{}\"]\n", "00".repeat(32)));
+    world.refused(&nonce(), &more, "the device is not as it should be: lifecycle, optee");
     reference("lifecycle = [12288]\n");
     world.refused(&nonce(), &more, "unknown field `lifecycle`");
 }

@@ -35,11 +35,13 @@ pub(super) struct Measured {
 
 /// With TrustBox.
 pub(super) fn ours(builder: &Builder) -> Result<Vec<Measured>> {
-    let sized = sized(builder)?;
+    let (sized, plain) = (sized(builder)?, plain(builder)?);
     let mut figures = ui::step("figures", || {
         let mut device = prepared(builder, &options())?;
         device.push(&sized, SIZED)?;
-        let argv: Vec<_> = TEST_PROGRAM.into_iter().chain(["--bench", "--sized", SIZED]).collect();
+        device.push(&plain, &format!("/usr/lib/optee_armtz/{PLAIN_UUID}.ta"))?;
+        let bench = ["--bench", "--sized", SIZED, "--signer", PLAIN_UUID];
+        let argv: Vec<_> = TEST_PROGRAM.into_iter().chain(bench).collect();
         let figures = taken(&mut device, &argv)?;
         device.power_off()?;
         Ok(figures)

@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Result, anyhow, ensure};
 use ring::rand::{SecureRandom, SystemRandom};
 use sha2::{Digest, Sha256};
-use trustbox_api::{Bytes, PublicKey, token};
+use trustbox_api::{Bytes, PublicKey};
 use trustbox_package::sign::public_key;
 use trustbox_verifier::{Claims, Reference, ReferenceValues, Tier, Token, appraise};
 
@@ -14,19 +14,10 @@ use super::talk::{json, say, text};
 use super::{Demo, Known};
 use crate::device::Device;
 
-/// What OP-TEE measured of itself and of the TrustBox TA.
-pub(super) type Measurements = [[u8; 32]; 2];
-
 impl Demo {
-    /// A fresh token, believed because the attestation key that was noted at provisioning signed it. `meter` is whether the
-    /// meter must be installed, `before` what was measured in another boot.
-    pub(super) fn attest(
-        &self,
-        device: &mut Device,
-        known: &Known,
-        meter: bool,
-        before: Option<Measurements>,
-    ) -> Result<Measurements> {
+    /// A fresh token, believed because the attestation key that was noted at provisioning signed it, and held against what the
+    /// build says of OP-TEE and the TA. `meter` is whether the meter must be installed.
+    pub(super) fn attest(&self, device: &mut Device, known: &Known, meter: bool) -> Result<()> {
         let mut nonce = [0; 32];
         SystemRandom::new().fill(&mut nonce).map_err(|_| anyhow!("no random numbers"))?;
         let answer = json(device, &["attest", "--nonce", &Bytes(nonce).to_string()])?;
@@ -35,32 +26,31 @@ impl Demo {
         let claims = Token::parse(&bytes).and_then(|token| token.verify(&key, &nonce))?;
         let stale = Token::parse(&bytes).and_then(|token| token.verify(&key, &[0; 32]));
         ensure!(stale.is_err(), "the token answers any nonce");
-        self.check_claims(&claims, known, meter)?;
-        let measured = [token::OPTEE, token::TRUSTBOX].map(|kind| claims.component(kind));
-        let [Some(optee), Some(trustbox)] = measured else {
-            return Err(anyhow!("something is not measured"));
-        };
-        let measured = [optee.measurement, trustbox.measurement];
-        if let Some(before) = before {
-            ensure!(measured == before, "this boot measured {measured:?}, another one {before:?}");
-        }
-        Ok(measured)
+        self.check_claims(&claims, known, meter)
     }
 
     fn check_claims(&self, claims: &Claims<'_>, known: &Known, meter: bool) -> Result<()> {
         let wrapping = Bytes(claims.wrapping_key).to_string();
         ensure!(wrapping == known.device_key, "the token binds key {wrapping}, not {}", known.device_key);
-        let reference = ReferenceValues {
+        let mut reference = ReferenceValues {
             lifecycles: vec![0x2000],
             owner_root: Some(public_key(self.keys.owner_root.verifying_key()).id().to_string()),
-            components: if meter { vec![self.meter_reference()?] } else { vec![] },
-            ..Default::default()
+            ..self.firmware.clone()
         };
+        if meter {
+            reference.components.push(self.meter_reference()?);
+        }
         let appraisal = appraise(claims, &reference);
         for finding in &appraisal.findings {
             say(&format!("  {:?} {}: {}", finding.tier, finding.claim, finding.reason));
         }
         ensure!(appraisal.status != Tier::Contraindicated, "the device is not as it should be");
+        for component in &mut reference.components {
+            component.measurements = vec!["00".repeat(32)];
+        }
+        let wrong = appraise(claims, &reference).findings.into_iter();
+        let wrong = wrong.filter(|finding| finding.tier == Tier::Contraindicated).count();
+        ensure!(wrong == reference.components.len(), "{wrong} components differ from values that none has");
         Ok(())
     }
 
@@ -75,7 +65,7 @@ impl Demo {
 }
 
 /// The attestation key as the device tells it, held against what was noted of it.
-fn attestation_key(device: &mut Device, known: &Known) -> Result<PublicKey> {
+pub(super) fn attestation_key(device: &mut Device, known: &Known) -> Result<PublicKey> {
     let exported = json(device, &["key", "export", "--attestation"])?;
     let spki = from_base64(&text(&exported, "attestation_key")?)?;
     let point = spki.get(spki.len().saturating_sub(64)..).and_then(Bytes::from_slice);

@@ -5,14 +5,16 @@ use std::fs;
 use anyhow::{Context, Result, anyhow, ensure};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::{Value, json};
-use trustbox_api::evidence::SignedEvidence;
-use trustbox_api::key::DeviceId;
+use trustbox_api::log::Channel;
 use trustbox_api::statement::Revoked;
-use trustbox_api::{Bytes, Error, wire};
+use trustbox_api::token::log_head;
+use trustbox_api::{Bytes, Error, PublicKey};
 use trustbox_keys::issue;
+use trustbox_package::request::parse_hex;
 use trustbox_package::sign::public_key;
-use trustbox_package::verify;
+use trustbox_verifier::Token;
 
+use super::attestation::attestation_key;
 use super::talk::{done, install_refused, json, refused, say, share};
 use super::{CLASS, Demo, Known};
 use crate::device::Device;
@@ -80,8 +82,8 @@ impl Demo {
             entries.len()
         ));
         ensure!(log["head"]["verified"] == true, "trustbox did not verify the log: {}", log["head"]);
-        let evidence = from_base64(log["head"]["evidence"].as_str().context("no evidence")?)?;
-        self.check_head(&evidence, known, nonce)
+        let key = attestation_key(device, known)?;
+        check_head(&log["head"], &key, nonce)
     }
 
     /// Every event of the later life, as the log must show it.
@@ -96,23 +98,20 @@ impl Demo {
         story.extend([Error::CiphertextDigest, Error::VersionRollback, Error::Revoked].map(refused));
         story
     }
+}
 
-    /// Away from the device: believes only the attestation key that was noted when the device was provisioned.
-    fn check_head(&self, evidence: &[u8], known: &Known, nonce: Bytes<32>) -> Result<()> {
-        let signed: SignedEvidence<'_> = wire::decode(evidence).map_err(|_| anyhow!("bad evidence"))?;
-        let key = signed.signer;
-        let id = key.id().to_string();
-        ensure!(id == known.attestation_key, "the log is signed by {id}, not {}", known.attestation_key);
-        verify::log_head(evidence, &key, known.device_id, nonce)?;
-        let other: DeviceId = Bytes([0; 32]);
-        ensure!(verify::log_head(evidence, &key, other, nonce).is_err(), "the log is any device's");
-        ensure!(verify::log_head(evidence, &key, known.device_id, other).is_err(), "the log is of any time");
-        say(&format!(
-            "its head, over a nonce made here, is signed by the device's attestation key {}…",
-            &id[..16]
-        ));
-        Ok(())
-    }
+/// Away from the device: believes only the attestation key that was noted when the device was provisioned.
+fn check_head(head: &Value, key: &PublicKey, nonce: Bytes<32>) -> Result<()> {
+    let token = from_base64(head["token"].as_str().context("no token")?)?;
+    let claims = Token::parse(&token).and_then(|token| token.verify(key, &nonce.0))?;
+    let stale = Token::parse(&token).and_then(|token| token.verify(key, &[0; 32]));
+    ensure!(stale.is_err(), "the log is of any time");
+    let heads =
+        Channel::ALL.map(|channel| head["channels"][channel.name()]["head"].as_str().and_then(parse_hex));
+    let [Some(a), Some(b), Some(c)] = heads else { return Err(anyhow!("a head is missing: {head}")) };
+    ensure!(log_head(&[a, b, c]).0 == claims.log_head, "the heads are not those that the device signed");
+    say("its heads are those of a token of the device, over a nonce made here");
+    Ok(())
 }
 
 /// Whether an entry of the log has every field of `wanted`.

@@ -9,6 +9,7 @@ use crate::board::soc::{Hardware, MediumKind};
 use crate::builder::Builder;
 use crate::firmware::hardening::Built;
 use crate::firmware::images::{Images, Inputs, assemble};
+use crate::firmware::measurement::Measurements;
 use crate::firmware::{copy, hardening, manifest};
 use crate::hash::{Key, files_below};
 
@@ -108,6 +109,7 @@ impl Builder {
         let mut key = Key::new("board-firmware").text(self.board.name.get_ref()).text(manifest::FORMAT);
         // What a report says follows from the program that writes it.
         key = key.text(&format!("{:?}", self.board)).text(include_str!("hardening.rs"));
+        key = key.text(include_str!("measurement.rs")).text(include_str!("reference.rs"));
         for folder in parts.folders() {
             key = key.text(&folder.to_string_lossy());
         }
@@ -134,7 +136,8 @@ impl Builder {
             };
             let findings = hardening::examine(self, &hardware, &built)?;
             hardening::write(out, &self.board, &findings)?;
-            manifest::write(self, out, &parts.ta, &media)?;
+            let measured = Measurements::of(&parts.optee.join("tee.elf"), &parts.ta)?;
+            manifest::write(self, out, &parts.ta, &measured, &media)?;
             self.board_log(out)
         })
     }

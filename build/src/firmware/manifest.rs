@@ -6,32 +6,36 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use trustbox_api::command::Lifecycle;
-use trustbox_api::message::Profile as api;
-use trustbox_api::token::{IMPLEMENTATION_DOMAIN, OPTEE, TRUSTBOX, lifecycle};
-use trustbox_verifier::{Reference, ReferenceValues};
 
 use crate::board::Profile;
 use crate::board::soc::MediumKind;
 use crate::builder::Builder;
 use crate::firmware::images::Images;
+use crate::firmware::measurement::Measurements;
+use crate::firmware::reference;
 use crate::hash::{files_below, sha256_hex};
 
 /// Changes when what is written changes.
-pub(crate) const FORMAT: &str = "2";
+pub(crate) const FORMAT: &str = "3";
 /// The source packages that are inside.
 const PACKAGES: [&str; 3] = ["arm-trusted-firmware", "optee-os", "u-boot"];
 /// Where and when, which differ from build to build.
 const NOT_LISTED: [&str; 1] = ["build.log"];
 
 /// Writes everything; the images and the hardening report are there already.
-pub(crate) fn write(builder: &Builder, out: &Path, ta: &Path, media: &[(MediumKind, Images)]) -> Result<()> {
+pub(crate) fn write(
+    builder: &Builder,
+    out: &Path,
+    ta: &Path,
+    measured: &Measurements,
+    media: &[(MediumKind, Images)],
+) -> Result<()> {
     let reasons = reasons(builder);
     let text = format!("{}: {}\n", builder.board.name.get_ref(), reasons.join("; "));
     fs::write(out.join("NOT-TRUSTED"), text)?;
     save(out, "sbom.cdx.json", &bill_of_materials(builder)?)?;
     save(out, "reference-values.json", &reference_values(builder, out, ta, media)?)?;
-    fs::write(out.join("reference-values.toml"), verifiers(builder)?)?;
+    reference::write(builder, out, measured)?;
     fs::write(out.join("SUMMARY"), summary(builder, out, media)?)?;
     save(out, "manifest.json", &manifest(builder, out, media, &reasons)?)
 }
@@ -144,28 +148,6 @@ fn reference_values(
         "optee": digest("tee-raw.bin")?, "trustbox_ta": sha256_hex(&fs::read(ta)?),
         "u_boot": digest("u-boot.bin")?, "device_tree": digest("linux.dtb")?, "media": media.collect::<Vec<_>>(),
     }))
-}
-
-/// What a token says of a device with this firmware, for `trustbox-keys verify --reference`.
-///
-/// OP-TEE and the TA measure themselves as they are in memory, which no file here is: those values come from a first boot.
-fn verifiers(builder: &Builder) -> Result<String> {
-    let board = &builder.board;
-    let production = board.profile == Profile::Production;
-    let kind = [IMPLEMENTATION_DOMAIN, board.name.get_ref().as_bytes()].concat();
-    let component = |kind: &str| Reference { kind: kind.to_owned(), required: true, ..Reference::default() };
-    let values = ReferenceValues {
-        implementation_ids: vec![sha256_hex(&kind)],
-        lifecycles: vec![
-            lifecycle(Lifecycle::Locked, if production { api::Production } else { api::Dev }).into(),
-        ],
-        rollback_protection: production,
-        unique_hardware_key: production,
-        components: vec![component(OPTEE), component(TRUSTBOX)],
-        ..ReferenceValues::default()
-    };
-    let note = "# add measurements of optee and trustbox from the token of a device that you trust";
-    Ok(format!("# {}, {}\n{note}\n{}", board.title, board.profile.name(), toml::to_string(&values)?))
 }
 
 fn summary(builder: &Builder, out: &Path, media: &[(MediumKind, Images)]) -> Result<String> {

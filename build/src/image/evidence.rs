@@ -1,4 +1,5 @@
-//! What is written beside an image for whoever answers for it: manifest, bills of materials in both formats, reference values, how
+//! What is written beside an image for whoever answers for it: manifest, bills of materials in both formats, reference values of
+//! what it boots and of what a token says of it, how
 //! each service is closed, a VEX document to fill, how long its parts are supported.
 //!
 //! Nothing in it depends on time or place: the same image has the same evidence.
@@ -43,6 +44,7 @@ pub(crate) fn beside(image: &Path) -> PathBuf {
 /// Writes everything.
 pub(crate) fn write(builder: &Builder, manifest: &Manifest, folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    builder.write_reference(folder)?;
     let components = components(builder, manifest)?;
     for (name, document) in [
         ("manifest.json", serde_json::to_value(manifest)?),

@@ -78,7 +78,7 @@ fn what_a_verifier_must_expect_is_written_and_signed() {
     let path = PathBuf::from(bench.path("expected.toml"));
     bench.pack(bench.line(&["--reference-out", path.to_str().unwrap()])).unwrap();
     let public = files::load_public(&bench.keys.public_path(dev::Role::Publisher)).unwrap();
-    let values = reference::read(&[path], Some(&public)).unwrap();
+    let values = reference::read(&[path], &[public]).unwrap();
     let root = files::load_public(&bench.keys.public_path(dev::Role::OwnerRoot)).unwrap().id();
     assert_eq!(values.owner_root, Some(root.to_string()));
     let [enclave] = &values.components[..] else { panic!("{:?}", values.components) };

@@ -10,11 +10,14 @@ use anyhow::{Context, Result, ensure};
 use trustbox_boot_image::fip::{Fip, Kind};
 use trustbox_boot_image::pbi::Command;
 use trustbox_boot_image::pbl::{BOOT_POINTER, Pbl};
+use trustbox_keys::dev;
+use trustbox_package::sign::public_key;
 
 use crate::board::soc::{Hardware, MediumKind};
 use crate::builder::Builder;
 use crate::elf;
 use crate::firmware::boards::Part;
+use crate::firmware::reference;
 use crate::suite::Case;
 use crate::tool::Tool;
 
@@ -58,8 +61,34 @@ fn examine(builder: &Builder, name: &str, folder: &Path) -> Result<Vec<Case>> {
         cases.push(case("memory controller's registers in BL2 are the board's", medium.registers()));
     }
     cases.push(Case::of(GROUP, &format!("{name}: manifest lists every file"), manifest(folder)));
+    let reference = reference_values(builder, folder);
+    cases.push(Case::of(
+        GROUP,
+        &format!("{name}: signed reference values measure OP-TEE and the TA"),
+        reference,
+    ));
     cases.push(Case::of(GROUP, &format!("{name}: every hole that should be closed is"), hardening(folder)));
     Ok(cases)
+}
+
+/// They are there, signed by the authority that is compiled in, and of what is in these images; a changed one is refused.
+fn reference_values(builder: &Builder, folder: &Path) -> Result<()> {
+    let keys = dev::ensure(&builder.repo.dev_keys())?;
+    let signer = [public_key(keys.provisioning_authority.verifying_key())];
+    let path = folder.join(reference::FILE);
+    let values = trustbox_keys::reference::read(std::slice::from_ref(&path), &signer)?;
+    let again = builder.write_reference(&builder.work("reference")?)?;
+    ensure!(trustbox_keys::reference::read(&[again], &signer)? == values, "measured again, they differ");
+    let measured: Vec<_> = values.components.iter().map(|component| component.measurements.clone()).collect();
+    ensure!(
+        measured.len() == 2 && measured[0] != measured[1],
+        "OP-TEE and the TA are not measured: {measured:?}"
+    );
+    let changed = builder.work("reference-changed")?.join(reference::FILE);
+    fs::write(&changed, fs::read_to_string(&path)?.replace(&measured[0][0], &"0".repeat(64)))?;
+    fs::copy(folder.join(format!("{}.sig", reference::FILE)), changed.with_extension("toml.sig"))?;
+    ensure!(trustbox_keys::reference::read(&[changed], &signer).is_err(), "changed ones are believed");
+    Ok(())
 }
 
 /// One medium of a board's firmware.

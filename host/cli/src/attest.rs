@@ -149,6 +149,6 @@ mod tests {
         let text = to_text(parsed.unverified());
         assert!(text.starts_with("claims, verified by nobody\n") && text.contains("\ntrustbox 0.1.0\n"));
         let edn = edn(&token);
-        assert!(edn.starts_with("18([h'a1 01 26', {}, h'") && edn.contains("265: \"urn:uuid:"), "{edn}");
+        assert!(edn.starts_with("18([h'a1 01 26', {}, h'") && edn.contains("265: h'69 81 da"), "{edn}");
     }
 }

@@ -6,7 +6,7 @@ use trustbox_api::Error as Refused;
 use trustbox_api::message::LegacyRequest;
 use trustbox_client::Error;
 use trustbox_package::PackageError;
-use trustbox_package::verify::EvidenceError;
+use trustbox_package::verify::LogError;
 
 /// Exit statuses other than success.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,7 +69,7 @@ impl Failure {
     }
 
     /// What the device signed is not to be believed.
-    pub(crate) fn evidence(what: &str, object: impl Display, error: &EvidenceError) -> Self {
+    pub(crate) fn evidence(what: &str, object: impl Display, error: &impl Display) -> Self {
         let text = format_args!("{what}: {object}: {error}");
         Self::new(
             Status::Refused,
@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(status(Error::ReplyTooLong { needed: 2, capacity: 1 }), 1);
         assert_eq!(status(Error::Cancelled), 1);
         assert_eq!(status(Error::ImageTooLarge { size: 2, available: 1 }), 1);
-        assert_eq!(Failure::evidence("a", "b", &EvidenceError::Signature).status as u8, 1);
+        assert_eq!(Failure::evidence("a", "b", &LogError::Encoding { channel: "d" }).status as u8, 1);
         assert_eq!(Failure::unconfirmed("a", "b", "c").status as u8, 2);
         assert_eq!(status(Error::Transport { code: 0, origin: 2 }), 1);
         assert_eq!(status(Error::Package(PackageError::NoTrustedManifest)), 1);

@@ -20,25 +20,22 @@ pub(crate) fn run(args: &Log, output: Output) -> Result<(), Failure> {
     let failure = |error| Failure::call("log", "device", &error);
     let mut trustbox = TrustBox::open().map_err(failure)?;
     // First, since what happens afterwards only adds to the log.
-    let head = match args.head {
+    let said = match args.head {
         true => Some(head::ask(&mut trustbox, nonce::or_random(args.nonce)?)?),
         false => None,
     };
     let [authority, activity, enclaves] = Channel::ALL.map(|channel| trustbox.log(channel));
-    let logs = [authority, activity, enclaves].into_iter().collect::<Result<Vec<LogReply>, _>>();
-    let logs = logs.map_err(failure)?;
-    if let Some(head) = &head {
-        head.check(&logs)?;
-    }
+    let logs = [authority.map_err(failure)?, activity.map_err(failure)?, enclaves.map_err(failure)?];
+    let heads = said.map(|said| said.check(&logs)).transpose()?;
     let only = args.channel.map(Channel::from);
     let shown = shown(&logs, only);
     let value = json!({
         "entries": shown.iter().map(Line::to_json).collect::<Vec<_>>(),
         "dropped": dropped(&logs, only),
         "since_boot": since_boot(&logs, only),
-        "head": head.as_ref().map(head::Head::to_json),
+        "head": heads.as_ref().map(head::Heads::to_json),
     });
-    output.result(&value, &to_text(&shown, &value, head.as_ref()))
+    output.result(&value, &to_text(&shown, &value, heads.as_ref()))
 }
 
 /// An entry, and where it stands.
@@ -102,7 +99,7 @@ fn since_boot(logs: &[LogReply], only: Option<Channel>) -> Value {
     observations.map(|seen| merged(json!({"count": seen.count}), event_json(&seen.event))).collect()
 }
 
-fn to_text(lines: &[Line<'_>], value: &Value, head: Option<&head::Head>) -> String {
+fn to_text(lines: &[Line<'_>], value: &Value, heads: Option<&head::Heads>) -> String {
     let mut text = format!("{:>4} {:>10}  {:<10}{:>5}  event\n", "boot", "uptime", "channel", "no");
     let entries = lines.iter().map(Line::to_text);
     let dropped = value["dropped"].as_object().into_iter().flatten().filter(|(_, count)| **count != 0);
@@ -111,9 +108,9 @@ fn to_text(lines: &[Line<'_>], value: &Value, head: Option<&head::Head>) -> Stri
         let count = seen.as_object_mut().and_then(|seen| seen.shift_remove("count"));
         format!("since boot: {} times {}", count.unwrap_or_default(), event_text(seen))
     });
-    let head = head.into_iter().flat_map(head::Head::to_lines);
+    let heads = heads.into_iter().flat_map(head::Heads::to_lines);
     // Writing to a String cannot fail.
-    entries.chain(dropped).chain(counted).chain(head).for_each(|line| {
+    entries.chain(dropped).chain(counted).chain(heads).for_each(|line| {
         let _ = writeln!(text, "{line}");
     });
     text

@@ -26,7 +26,7 @@ use trustbox_api::key::KeyRef;
 use trustbox_api::log::{Channel, LogReply};
 use trustbox_api::message::{
     AttestRequest, ChallengeReply, ChallengeRequest, CsrRequest, DestroyKeyRequest, InfoReply, InstallReply,
-    LegacyRequest, ListReply, LogHeadRequest, LogRequest, Nonce, OpenRequest, Purpose, UninstallRequest,
+    LegacyRequest, ListReply, LogRequest, Nonce, OpenRequest, Purpose, UninstallRequest,
 };
 use trustbox_api::{Command, Uuid};
 use trustbox_package::Package;
@@ -167,12 +167,6 @@ impl TrustBox {
     /// One channel of the activity log: its last entries, at most `trustbox_api::limits::MAX_LOG_ENTRIES`.
     pub fn log(&mut self, channel: Channel) -> Result<LogReply> {
         self.session.ask(Command::Log, &encoded(&LogRequest { channel })?)
-    }
-
-    /// The heads of the activity log, signed by the attestation key over a verifier's `nonce`: an encoded
-    /// `trustbox_api::evidence::SignedEvidence`, which `trustbox_package::verify` checks.
-    pub fn log_head(&mut self, nonce: Nonce) -> Result<Vec<u8>> {
-        self.session.call(Command::LogHead, &encoded(&LogHeadRequest { nonce })?)
     }
 
     /// Launches an installed enclave; it ends with the returned session.

@@ -85,17 +85,15 @@ fn statements_go_out_as_they_are() {
 fn requests_are_those_of_the_interface() {
     let key = KeyRef::new("class", 2).unwrap();
     let log = LogReply { ring: Ring::default(), observations: Default::default() };
-    let mut trustbox = trustbox([Ok(vec![]), Ok(vec![]), reply(&log), Ok(b"head".into()), Ok(b"csr".into())]);
+    let mut trustbox = trustbox([Ok(vec![]), Ok(vec![]), reply(&log), Ok(b"csr".into())]);
     trustbox.uninstall(UUID, true).unwrap();
     trustbox.destroy_key(key).unwrap();
     assert_eq!(trustbox.log(Channel::Enclaves).unwrap(), log);
-    assert_eq!(trustbox.log_head(NONCE).unwrap(), b"head");
     assert_eq!(trustbox.csr(NONCE).unwrap(), b"csr");
     let expected = [
         (Command::Uninstall, encoded(&UninstallRequest { uuid: UUID, erase: true })),
         (Command::DestroyKey, encoded(&DestroyKeyRequest { key })),
         (Command::Log, encoded(&LogRequest { channel: Channel::Enclaves })),
-        (Command::LogHead, encoded(&LogHeadRequest { nonce: NONCE })),
         (Command::Csr, encoded(&CsrRequest { nonce: NONCE })),
     ];
     for (asked, (command, request)) in trustbox.session.0.asked.iter().zip(expected) {
@@ -167,7 +165,7 @@ fn every_command_has_a_method() {
     let _ = (trustbox.provision(b""), trustbox.authorise(b""), trustbox.lock(b""), trustbox.revoke(b""));
     let _ = (trustbox.rotate_root(b""), trustbox.decommission(b""), trustbox.import_key(b""));
     let _ = (trustbox.uninstall(uuid, false), trustbox.destroy_key(key));
-    let _ = (trustbox.log(Channel::Activity), trustbox.log_head(NONCE), trustbox.csr(NONCE));
+    let _ = (trustbox.log(Channel::Activity), trustbox.csr(NONCE));
     let _ = trustbox.attest(&NONCE.0);
     let _ = trustbox.install_legacy(&legacy(), b"abc", |_, _| {});
     let _ = install::install(&mut trustbox.session, (Command::InstallBegin, b""), b"", |_, _| {});

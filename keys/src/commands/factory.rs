@@ -49,7 +49,7 @@ impl Certify {
         let (token, nonce) = (files::read(&self.token)?, hex_bytes_of(&self.nonce));
         let Some(nonce) = nonce else { bail!("--nonce: not hexadecimal digits") };
         let claims = requested.attested(&token, &nonce)?;
-        let appraisal = appraise(&claims, &reference::read(&self.references, None)?);
+        let appraisal = appraise(&claims, &reference::read(&self.references, &[])?);
         if let Some(wrong) = appraisal.findings.iter().find(|found| found.tier == Tier::Contraindicated) {
             bail!("the device is not as it should be: {}: {}", wrong.claim, wrong.reason);
         }

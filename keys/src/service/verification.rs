@@ -1,4 +1,4 @@
-//! `POST /v1/verify`: whether to believe a device, for those who hold a token of it and trust this service.
+//! `POST /v1/verify`: whether to believe a device, or an enclave on it, for those who hold a token of it and trust this service.
 //!
 //! The answer has the form of an attestation result (EAR, draft-ietf-rats-ear), with a finding and its reason for each claim.
 //! Whatever is wrong with the token or the certificate is part of the result; only a question that is none is refused.
@@ -12,15 +12,15 @@ use axum::extract::rejection::BytesRejection;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
-use trustbox_api::Bytes;
 use trustbox_api::key::PublicKey;
 use trustbox_package::request::{hex_bytes_of, parse_hex};
-use trustbox_verifier::{Finding, Tier, Token, appraise};
+use trustbox_verifier::{Finding, Tier, appraise};
 
 use super::problem::{Answer, Reason, Refusal};
 use super::registry::check_certificate;
 use super::store::DeviceRow;
 use super::{Service, now};
+use crate::evidence::Verified;
 use crate::factory::verify_certificate;
 use crate::protocol::{VerifyRequest, parse_attestation_key, parse_device_id};
 
@@ -72,27 +72,29 @@ impl Asked {
     fn judge(&self, service: &Service, device: Option<&DeviceRow>) -> Value {
         let (certificate, key) = self.key(service, device);
         let mut findings = vec![certificate, state(device)];
-        let claims = match key {
-            Some(key) => Token::parse(&self.token)
-                .and_then(|token| token.verify(&key, &self.nonce))
-                .map_err(|refusal| refusal.to_string()),
+        let verified = match key {
+            Some(key) => {
+                Verified::parse(&self.token, &key, &self.nonce).map_err(|refusal| refusal.to_string())
+            }
             None => Err("there is no key to verify it with".to_owned()),
         };
-        match &claims {
-            Ok(claims) => {
+        match &verified {
+            Ok(verified) => {
                 findings.push(finding("token", Tier::Affirming, "signature and nonce verify"));
-                findings.extend(appraise(claims, &self.request.reference).findings);
+                findings.extend(appraise(verified.claims(), &self.request.reference).findings);
             }
             Err(reason) => findings.push(finding("token", Tier::Contraindicated, reason)),
         }
         let status = findings.iter().map(|found| found.tier).max();
-        let keys = claims.ok().map(|claims| (claims.attestation_key, claims.wrapping_key));
+        let verified = verified.ok();
+        let keys = verified.as_ref().map(|verified| verified.keys().map(|key| key.to_string()));
         json!({
             "ear.verifier-id": {"developer": "TrustBox", "build": concat!("trustbox-keys ", env!("CARGO_PKG_VERSION"))},
             "iat": now(),
             "device_id": device.map(|device| &device.device_id),
-            "attestation_key_sha256": keys.map(|keys| Bytes(keys.0).to_string()),
-            "wrapping_key_sha256": keys.map(|keys| Bytes(keys.1).to_string()),
+            "attestation_key_sha256": keys.as_ref().map(|[key, _]| key),
+            "wrapping_key_sha256": keys.as_ref().map(|[_, key]| key),
+            "enclave": verified.map(|verified| verified.enclave()),
             "submods": {"trustbox": {"ear.status": status, "findings": findings}},
         })
     }

@@ -45,7 +45,7 @@ impl Station {
             factory_key,
             owner_root: files::load_public(&config.owner_root)?,
             statements: config.statements.iter().map(read).collect::<Result<_>>()?,
-            expected: reference::read(&config.references, None)?,
+            expected: reference::read(&config.references, &[])?,
             any_hardware_key,
             config,
         })

@@ -4,8 +4,10 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use trustbox_api::Bytes;
+use trustbox_api::launch::Enclave;
+use trustbox_api::message::ReportData;
 
-use crate::support::{Device, World, challenge, ready, release};
+use crate::support::{Device, World, challenge, ready, release, sha256};
 
 const SEALED: &str = "kind = \"sealed\"\nkey = \"store.key\"\n[limits]\nburst = 1000\n";
 const FACTORY: &str = "factory-ca = \"factory-ca.pem\"\n";
@@ -86,8 +88,9 @@ async fn anybody_with_a_role_may_have_a_token_verified() {
     );
     assert_eq!(tier(&answer, "device-state"), "warning");
     admin.ok("PUT", &device.path(), &entry).await;
+    let implementation = sha256(b"TrustBox implementation\0board").to_string();
     let measured = |kind: &str| json!({"type": kind, "measurements": ["08".repeat(32)], "required": true});
-    let reference = json!({"implementation-ids": ["06".repeat(32)], "lifecycles": [0x3000], "rollback-protection": true,
+    let reference = json!({"implementation-ids": [implementation], "lifecycles": [0x3000], "rollback-protection": true,
         "unique-hardware-key": true, "min-security-epoch": 3, "components": [measured("optee"), measured("trustbox")]});
     let mut strict = question.clone();
     strict["reference"] = reference.clone();
@@ -102,6 +105,24 @@ async fn anybody_with_a_role_may_have_a_token_verified() {
     assert_eq!(
         (result(&answer).0.as_str(), tier(&answer, "trustbox")),
         ("contraindicated", "contraindicated".into())
+    );
+    // An enclave's report is verified by the same question, and says which enclave vouches for what.
+    let uuid = trustbox_api::Uuid(Bytes([1; 16]));
+    let enclave = Enclave { uuid, digest: Bytes([2; 32]), version: 3, publisher: Bytes([4; 32]) };
+    let data = ReportData { bytes: b"total=3".iter().copied().collect(), transport_key: None };
+    let mut report = strict.clone();
+    report["token"] = BASE64_STANDARD.encode(device.report(&nonce, enclave, &data)).into();
+    report["reference"]["components"].as_array_mut().unwrap().push(
+        json!({"type": uuid.to_string(), "measurements": ["02".repeat(32)], "signer": "04".repeat(32), "required": true}),
+    );
+    let answer = auditor.ok("POST", "/v1/verify", &report).await;
+    assert_eq!(
+        (tier(&answer, "token"), tier(&answer, &uuid.to_string())),
+        ("affirming".into(), "affirming".into())
+    );
+    assert_eq!(
+        (&answer["enclave"]["version"], &answer["enclave"]["data"]),
+        (&json!(3), &json!("746f74616c3d33"))
     );
     // By the registry, without a certificate.
     let id = json!({"device_id": device.id.to_string()});

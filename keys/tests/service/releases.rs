@@ -1,11 +1,13 @@
 //! Who gets a key, and who does not.
 
 use crate::denied;
-use crate::support::{Device, World, challenge, ready, release};
+use crate::support::{Device, World, challenge, from_hex, ready, release};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
-use trustbox_api::Bytes;
+use trustbox_api::launch::Enclave;
+use trustbox_api::message::ReportData;
+use trustbox_api::{Bytes, Uuid};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_goes_to_the_device_that_proves_itself_and_to_no_other() {
@@ -28,6 +30,15 @@ async fn a_key_goes_to_the_device_that_proves_itself_and_to_no_other() {
     stolen["request"]["device_id"] = thief.id.to_string().into();
     let problem = factory.refused("POST", "/v1/releases", &stolen, 403, "evidence").await;
     assert_eq!(problem["rule"], "evidence");
+    // An enclave's report over the challenge is no token of the device.
+    let nonce = challenge(&mut factory).await;
+    let mut reported = device.asks("meter", &nonce, 4);
+    let enclave =
+        Enclave { uuid: Uuid(Bytes([1; 16])), digest: Bytes([2; 32]), version: 3, publisher: Bytes([4; 32]) };
+    let report = device.report(&from_hex(&nonce), enclave, &ReportData::default());
+    reported["token"] = BASE64_STANDARD.encode(report).into();
+    let problem = factory.refused("POST", "/v1/releases", &reported, 403, "evidence").await;
+    assert!(problem["detail"].as_str().unwrap().contains("claim client-id"), "{problem}");
     let (head, records) = admin.audit().await;
     assert_eq!(admin.ok("GET", "/v1/audit/head", &Value::Null).await["hash"], head.hash.to_string());
     let released: Vec<_> = records

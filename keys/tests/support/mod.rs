@@ -13,7 +13,6 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use getrandom::SysRng;
 use getrandom::rand_core::UnwrapErr;
-use minicbor::Encoder;
 use p256::ecdsa::signature::hazmat::PrehashSigner;
 use p256::ecdsa::{Signature, SigningKey};
 use rsa::pkcs8::EncodePublicKey;
@@ -21,8 +20,10 @@ use rsa::{Oaep, RsaPrivateKey};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
+use trustbox_api::launch::Enclave;
+use trustbox_api::message::{Huk, ReportData, RollbackProtection, Version};
 use trustbox_api::statement::{Envelope, Header, KeyBundle};
-use trustbox_api::token::{CONTEXT, PROFILE, UEID_RANDOM, claim, component};
+use trustbox_api::token::Claims;
 use trustbox_api::{Bytes, wire};
 use trustbox_keys::audit::{self, Head};
 use trustbox_keys::ceremony::certificates;
@@ -213,7 +214,7 @@ pub struct Device {
     pub id: Bytes<32>,
     pub attestation: SigningKey,
     pub key: Arc<RsaPrivateKey>,
-    pub lifecycle: u64,
+    pub lifecycle: u16,
     /// The device key that the token binds, where it is not its own.
     pub bound: Option<Bytes<32>>,
 }
@@ -279,53 +280,39 @@ impl Device {
 
     /// A token as the TA makes it.
     pub fn token(&self, nonce: &[u8]) -> Vec<u8> {
-        let protected = [0xa1, 0x01, 0x26];
-        let payload = self.claims(nonce);
-        let mut signed = Encoder::new(Vec::new());
-        signed
-            .array(4)
-            .unwrap()
-            .str(CONTEXT)
-            .unwrap()
-            .bytes(&protected)
-            .unwrap()
-            .bytes(&[])
-            .unwrap()
-            .bytes(&payload)
-            .unwrap();
-        let digest: [u8; 32] = Sha256::digest(signed.writer()).into();
-        let signature: Signature = self.attestation.sign_prehash(&digest).unwrap();
-        let mut token = Encoder::new(Vec::new());
-        token.tag(minicbor::data::Tag::new(18)).unwrap().array(4).unwrap().bytes(&protected).unwrap();
-        token.map(0).unwrap().bytes(&payload).unwrap().bytes(&signature.to_bytes()).unwrap();
-        token.into_writer()
+        self.signed(nonce, &[], None)
     }
 
-    fn claims(&self, nonce: &[u8]) -> Vec<u8> {
-        let instance = public_key(self.attestation.verifying_key()).id();
-        let wrapping = self.bound.unwrap_or_else(|| sha256(&self.device_key()));
-        let mut map = Encoder::new(Vec::new());
-        map.map(13).unwrap();
-        map.i32(claim::NONCE).unwrap().bytes(nonce).unwrap();
-        map.i32(claim::INSTANCE_ID).unwrap().bytes(&[&[UEID_RANDOM], instance.as_ref()].concat()).unwrap();
-        map.i32(claim::PROFILE).unwrap().str(PROFILE).unwrap();
-        map.i32(claim::BOOT_SEED).unwrap().bytes(&[5; 16]).unwrap();
-        map.i32(claim::CLIENT_ID).unwrap().i32(-1).unwrap();
-        map.i32(claim::LIFECYCLE).unwrap().u64(self.lifecycle).unwrap();
-        map.i32(claim::IMPLEMENTATION_ID).unwrap().bytes(&[6; 32]).unwrap();
-        map.i32(claim::SOFTWARE_COMPONENTS).unwrap().array(2).unwrap();
-        for (kind, version) in [("optee", "4.10.0"), ("trustbox", "0.1.0")] {
-            map.map(3).unwrap();
-            map.i32(component::TYPE).unwrap().str(kind).unwrap();
-            map.i32(component::MEASUREMENT).unwrap().bytes(&[8; 32]).unwrap();
-            map.i32(component::VERSION).unwrap().str(version).unwrap();
-        }
-        map.i32(claim::WRAPPING_KEY).unwrap().bytes(wrapping.as_ref()).unwrap();
-        map.i32(claim::ROLLBACK_PROTECTION).unwrap().u8(1).unwrap();
-        map.i32(claim::HARDWARE_KEY).unwrap().u8(2).unwrap();
-        map.i32(claim::SECURITY_EPOCH).unwrap().u8(3).unwrap();
-        map.i32(claim::LOG_HEAD).unwrap().bytes(&[9; 32]).unwrap();
-        map.into_writer()
+    /// An enclave's report as the TA makes it.
+    pub fn report(&self, nonce: &[u8], enclave: Enclave, data: &ReportData) -> Vec<u8> {
+        self.signed(nonce, &[enclave], Some(data))
+    }
+
+    fn signed(&self, nonce: &[u8], enclaves: &[Enclave], report: Option<&ReportData>) -> Vec<u8> {
+        let claims = Claims {
+            nonce,
+            attestation_key: public_key(self.attestation.verifying_key()).id(),
+            boot: Bytes([5; 16]),
+            lifecycle: self.lifecycle,
+            board: "board",
+            firmware: [(Bytes([8; 32]), Version(4, 10, 0)), (Bytes([8; 32]), Version(0, 1, 0))],
+            enclaves,
+            wrapping_key: self.bound.unwrap_or_else(|| sha256(&self.device_key())),
+            rollback_protection: RollbackProtection::Rpmb,
+            hardware_key: Huk::Unique,
+            epoch: 3,
+            log: ([0; 3], Bytes([9; 32])),
+            owner_root: None,
+            report,
+        };
+        let mut token = vec![0; 2048];
+        let sign = |digest: &[u8; 32]| {
+            let signature: Signature = self.attestation.sign_prehash(digest).unwrap();
+            Ok(Bytes(signature.to_bytes().into()))
+        };
+        let length = claims.sign(&mut token, sign).unwrap();
+        token.truncate(length);
+        token
     }
 
     /// The class key in a bundle, which must be for this device and of this releaser.

@@ -2,7 +2,9 @@
 
 use alloc::vec::Vec;
 
+use trustbox_api::limits::MAX_REPORT_DATA;
 use trustbox_api::token::{NONCE_SIZES, PROFILE, UEID_RANDOM, claim, component};
+use trustbox_api::{Bytes, PublicKey};
 
 use crate::reader::{Fault, Reader};
 use crate::refusal::Refusal;
@@ -37,10 +39,16 @@ pub struct Claims<'a> {
     pub hardware_key: u64,
     /// Revocations accepted so far.
     pub security_epoch: u64,
+    /// Entries so far in each channel of the activity log.
+    pub log_entries: [u64; 3],
     /// SHA-256 over the heads of the activity log.
     pub log_head: [u8; 32],
     /// Id of the owner root, if there is an owner.
     pub owner_root: Option<[u8; 32]>,
+    /// What an enclave vouches for, in its report.
+    pub enclave_data: Option<&'a [u8]>,
+    /// The key that an enclave holds, in its report.
+    pub transport_key: Option<PublicKey>,
 }
 
 /// A software component.
@@ -71,8 +79,10 @@ struct Found<'a> {
     rollback_protection: Option<u64>,
     hardware_key: Option<u64>,
     security_epoch: Option<u64>,
-    log_head: Option<[u8; 32]>,
+    log: Option<([u64; 3], [u8; 32])>,
     owner_root: Option<[u8; 32]>,
+    enclave_data: Option<&'a [u8]>,
+    transport_key: Option<PublicKey>,
 }
 
 impl<'a> Claims<'a> {
@@ -127,8 +137,10 @@ impl<'a> Found<'a> {
             }
             claim::HARDWARE_KEY => reader.unsigned().map(|value| self.hardware_key = Some(value)),
             claim::SECURITY_EPOCH => reader.unsigned().map(|value| self.security_epoch = Some(value)),
-            claim::LOG_HEAD => reader.bytes_of().map(|value| self.log_head = Some(value)),
+            claim::LOG_HEAD => log(reader).map(|value| self.log = Some(value)),
             claim::OWNER_ROOT => reader.bytes_of().map(|value| self.owner_root = Some(value)),
+            claim::ENCLAVE_DATA => enclave_data(reader).map(|value| self.enclave_data = Some(value)),
+            claim::CONFIRMATION => confirmation(reader).map(|value| self.transport_key = Some(value)),
             _ => reader.skip(),
         };
         result.map_err(|what| Refusal::Claim { claim, what })
@@ -137,6 +149,7 @@ impl<'a> Found<'a> {
     fn complete(self) -> Result<Claims<'a>, Refusal> {
         let missing = |key: i32| Refusal::Missing(name(key.into()));
         self.profile.ok_or(missing(claim::PROFILE))?;
+        let (log_entries, log_head) = self.log.ok_or(missing(claim::LOG_HEAD))?;
         Ok(Claims {
             nonce: self.nonce.ok_or(missing(claim::NONCE))?,
             attestation_key: self.attestation_key.ok_or(missing(claim::INSTANCE_ID))?,
@@ -149,8 +162,11 @@ impl<'a> Found<'a> {
             rollback_protection: self.rollback_protection.ok_or(missing(claim::ROLLBACK_PROTECTION))?,
             hardware_key: self.hardware_key.ok_or(missing(claim::HARDWARE_KEY))?,
             security_epoch: self.security_epoch.ok_or(missing(claim::SECURITY_EPOCH))?,
-            log_head: self.log_head.ok_or(missing(claim::LOG_HEAD))?,
+            log_entries,
+            log_head,
             owner_root: self.owner_root,
+            enclave_data: self.enclave_data,
+            transport_key: self.transport_key,
         })
     }
 }
@@ -172,6 +188,8 @@ fn name(key: i64) -> &'static str {
         claim::SECURITY_EPOCH => "security-epoch",
         claim::LOG_HEAD => "log-head",
         claim::OWNER_ROOT => "owner-root",
+        claim::ENCLAVE_DATA => "enclave-data",
+        claim::CONFIRMATION => "confirmation",
         _ => "unknown",
     }
 }
@@ -189,12 +207,53 @@ fn instance(reader: &mut Reader<'_>) -> Result<[u8; 32], Fault> {
 }
 
 fn profile(reader: &mut Reader<'_>) -> Result<(), Fault> {
-    if reader.text()? == PROFILE { Ok(()) } else { Err("another profile") }
+    if reader.bytes()? == PROFILE { Ok(()) } else { Err("another profile") }
 }
 
 fn boot_seed<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Fault> {
     let seed = reader.bytes()?;
     if (8..=32).contains(&seed.len()) { Ok(seed) } else { Err("not of 8 to 32 bytes") }
+}
+
+fn log(reader: &mut Reader<'_>) -> Result<([u64; 3], [u8; 32]), Fault> {
+    if reader.array()? != 4 {
+        return Err("not an array of four");
+    }
+    let entries = [reader.unsigned()?, reader.unsigned()?, reader.unsigned()?];
+    Ok((entries, reader.bytes_of()?))
+}
+
+fn enclave_data<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Fault> {
+    let data = reader.bytes()?;
+    if data.len() <= MAX_REPORT_DATA { Ok(data) } else { Err("more than 64 bytes") }
+}
+
+/// A COSE_Key on P-256 (RFC 9053, 7.1.1), in a map under 1 (RFC 8747, 3.2).
+fn confirmation(reader: &mut Reader<'_>) -> Result<PublicKey, Fault> {
+    const SHAPE: Fault = "not an EC2 key on P-256 alone";
+    let (mut x, mut y) = (None, None);
+    if reader.map()? != 1 || reader.integer()? != 1 || reader.map()? != 4 {
+        return Err(SHAPE);
+    }
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        let key = reader.integer()?;
+        if seen.contains(&key) {
+            return Err("a parameter of the key stands there twice");
+        }
+        seen.push(key);
+        match key {
+            1 if reader.integer()? == 2 => {}
+            -1 if reader.integer()? == 1 => {}
+            -2 => x = Some(reader.bytes_of::<32>()?),
+            -3 => y = Some(reader.bytes_of::<32>()?),
+            _ => return Err(SHAPE),
+        }
+    }
+    let mut point = [0; 64];
+    point[..32].copy_from_slice(&x.ok_or(SHAPE)?);
+    point[32..].copy_from_slice(&y.ok_or(SHAPE)?);
+    Ok(PublicKey(Bytes(point)))
 }
 
 fn components<'a>(reader: &mut Reader<'a>) -> Result<Vec<Component<'a>>, Fault> {

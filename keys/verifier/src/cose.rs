@@ -9,6 +9,7 @@ use trustbox_api::token::CONTEXT;
 use crate::claims::Claims;
 use crate::reader::{Fault, Reader};
 use crate::refusal::Refusal;
+use crate::report::Report;
 
 /// CBOR tag of a COSE_Sign1.
 const COSE_SIGN1: u64 = 18;
@@ -32,8 +33,33 @@ impl<'a> Token<'a> {
         Ok(Self { protected, payload, signature, claims: Claims::parse(payload)? })
     }
 
-    /// What it says, provided that `key` signed it for `nonce`.
+    /// Whether it is an enclave's report; otherwise it is the device's own token.
+    pub fn is_report(&self) -> bool {
+        self.claims.client_id > 0
+    }
+
+    /// What the device's own token says, provided that `key` signed it for `nonce`.
     pub fn verify(self, key: &PublicKey, nonce: &[u8]) -> Result<Claims<'a>, Refusal> {
+        let claims = self.verified(key, nonce)?;
+        match claims.client_id {
+            ..0 => Ok(claims),
+            _ => Err(Refusal::Claim {
+                claim: "client-id",
+                what: "not of the normal world, so no token of the device",
+            }),
+        }
+    }
+
+    /// What an enclave's report says, provided that `key` signed it for `nonce`.
+    pub fn verify_report(self, key: &PublicKey, nonce: &[u8]) -> Result<Report<'a>, Refusal> {
+        let claims = self.verified(key, nonce)?;
+        match claims.client_id {
+            1.. => Report::of(claims),
+            _ => Err(Refusal::Claim { claim: "client-id", what: "not of an enclave, so no report" }),
+        }
+    }
+
+    fn verified(self, key: &PublicKey, nonce: &[u8]) -> Result<Claims<'a>, Refusal> {
         if !self.is_signed_by(key) {
             return Err(Refusal::Signature);
         }

@@ -3,7 +3,8 @@
 //! Three steps, each of which needs the result of the one before:
 //!
 //! 1. [`Token::parse`]: a COSE_Sign1 over well-formed claims, or a [`Refusal`] that names the claim;
-//! 2. [`Token::verify`]: signed by this attestation key, over this nonce, and of the device that the key belongs to;
+//! 2. [`Token::verify`], of a device, or [`Token::verify_report`], of an enclave: signed by this attestation key, over this
+//!    nonce, and of the device that the key belongs to; neither takes what is for the other;
 //! 3. [`appraise`]: each claim against [`ReferenceValues`], with a reason for each.
 //!
 //! Strict on structure: definite lengths, no duplicates, no bytes left over, bounded nesting. Encodings that are not the
@@ -19,8 +20,10 @@ mod claims;
 mod cose;
 mod reader;
 mod refusal;
+mod report;
 
 pub use appraisal::{Appraisal, Finding, Reference, ReferenceValues, Tier, appraise, lifecycle_name};
 pub use claims::{Claims, Component};
 pub use cose::Token;
 pub use refusal::Refusal;
+pub use report::Report;

@@ -202,11 +202,11 @@ commands! {
     DestroyKey = 20, "destroy-key", OWNED, IDLE, NORMAL_WORLD, Message;
     /// A channel of the activity log: [`crate::message::LogRequest`].
     Log = 21, "log", ANY_LIFECYCLE, ANY_SESSION, NORMAL_WORLD, Message;
-    /// The heads of the activity log, signed over a nonce: [`crate::message::LogHeadRequest`].
-    LogHead = 22, "log-head", ALIVE, ANY_SESSION, NORMAL_WORLD, Message;
+    /// An attestation token over a verifier's nonce: [`crate::message::AttestRequest`].
+    Attest = 22, "attest", ALIVE, ANY_SESSION, NORMAL_WORLD, Message;
     /// A PKCS#10 request for the attestation key, which also names the device key: [`crate::message::CsrRequest`].
     Csr = 23, "csr", ALIVE, ANY_SESSION, NORMAL_WORLD, Message;
-    /// Evidence of which enclave asks, over its own data: [`crate::message::ReportRequest`].
+    /// A token about the enclave that asks, with what it vouches for: [`crate::message::ReportRequest`].
     EnclaveReport = 24, "enclave-report", OWNED, IDLE, ENCLAVE, Message;
     /// Read or advance a monotonic counter of the enclave: [`crate::message::CounterRequest`].
     EnclaveCounter = 25, "enclave-counter", OWNED, IDLE, ENCLAVE, Message;
@@ -216,8 +216,6 @@ commands! {
     EnclaveKey = 27, "enclave-key", OWNED, IDLE, ENCLAVE, Message;
     /// Begin an install without a trusted manifest, where the policy allows it: [`crate::message::LegacyRequest`].
     InstallLegacy = 28, "install-legacy", OWNED, IDLE, NORMAL_WORLD, Message;
-    /// An attestation token over a verifier's nonce: [`crate::message::AttestRequest`].
-    Attest = 29, "attest", ALIVE, ANY_SESSION, NORMAL_WORLD, Message;
 }
 
 impl Command {
@@ -240,9 +238,9 @@ mod tests {
     #[test]
     fn ids_are_consecutive_and_unique() {
         let ids: Vec<u32> = TABLE.iter().map(|rule| rule.command as u32).collect();
-        assert_eq!(ids, (1..=29).collect::<Vec<u32>>());
+        assert_eq!(ids, (1..=28).collect::<Vec<u32>>());
         assert!(
-            Command::rule(0).is_none() && Command::rule(30).is_none() && Command::rule(u32::MAX).is_none()
+            Command::rule(0).is_none() && Command::rule(29).is_none() && Command::rule(u32::MAX).is_none()
         );
     }
 

@@ -50,3 +50,22 @@ pub struct Ticket {
     /// GMAC (NIST SP 800-38D, 3) over the encoded identity.
     pub tag: Bytes<16>,
 }
+
+/// Exactly one enclave, whatever device it is on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Enclave {
+    /// The enclave.
+    pub uuid: Uuid,
+    /// SHA-256 of its signed image.
+    pub digest: Bytes<32>,
+    /// Its version.
+    pub version: u32,
+    /// The publisher that signed it.
+    pub publisher: KeyId,
+}
+
+impl From<Identity> for Enclave {
+    fn from(Identity { uuid, digest, version, publisher, .. }: Identity) -> Self {
+        Self { uuid, digest, version, publisher }
+    }
+}

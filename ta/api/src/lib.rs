@@ -4,7 +4,7 @@
 //! here: command numbers and what each may do when ([`command`]), request and reply messages
 //! ([`message`]), signed statements ([`statement`]), package manifests ([`manifest`]), what an
 //! enclave is handed at launch ([`launch`]), the activity log ([`log`]), what the device signs
-//! ([`evidence`], [`token`]), numbered errors ([`error`]) and fixed limits
+//! ([`token`]), numbered errors ([`error`]) and fixed limits
 //! ([`limits`]). The dispatcher, the client library, the tools and the tests all derive from it.
 //!
 //! Messages are encoded with postcard 1.x. Nothing here allocates.
@@ -15,9 +15,9 @@
 extern crate std;
 
 pub mod bytes;
+mod cbor;
 pub mod command;
 pub mod error;
-pub mod evidence;
 pub mod key;
 pub mod launch;
 pub mod limits;

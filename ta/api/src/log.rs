@@ -10,9 +10,8 @@ use sha2::{Digest, Sha256};
 
 use crate::bytes::Bytes;
 use crate::error::Error;
-use crate::key::{DeviceId, KeyId, KeyRef, Uuid};
+use crate::key::{KeyId, KeyRef, Uuid};
 use crate::limits::{MAX_LOG_ENTRIES, MAX_NOTE, MAX_OBSERVATIONS};
-use crate::message::Nonce;
 use crate::statement::{Kind, Revoked};
 use crate::wire;
 
@@ -157,17 +156,6 @@ pub struct LogReply {
     pub ring: Ring,
     /// Counts since boot, for [`Channel::Activity`].
     pub observations: ArrayVec<Observation, MAX_OBSERVATIONS>,
-}
-
-/// The heads of all channels, as the attestation key signs them: see [`crate::evidence`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct LogHead {
-    /// The device.
-    pub device_id: DeviceId,
-    /// The verifier's nonce.
-    pub nonce: Nonce,
-    /// Number and head after the last entry of each channel, in the order of [`Channel`].
-    pub heads: [(u64, Bytes<32>); 3],
 }
 
 impl Ring {

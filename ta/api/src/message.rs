@@ -5,10 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::bytes::Secret;
 use crate::command::Lifecycle;
-use crate::evidence::ReportData;
 use crate::key::{DeviceId, KeyId, KeyRef, Name, PublicKey, Uuid};
 use crate::launch::Ticket;
-use crate::limits::{MAX_CLASS_KEYS, MAX_ENCLAVES, MAX_LABEL, MAX_TOKEN_NONCE};
+use crate::limits::{MAX_CLASS_KEYS, MAX_ENCLAVES, MAX_LABEL, MAX_REPORT_DATA, MAX_TOKEN_NONCE};
 use crate::log::{Channel, Note};
 use crate::manifest::{NONCE_SIZE, TAG_SIZE};
 use crate::statement::Policy;
@@ -205,13 +204,6 @@ pub struct LogRequest {
     pub channel: Channel,
 }
 
-/// Request of `LogHead`; the reply is [`crate::evidence::SignedEvidence`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct LogHeadRequest {
-    /// The verifier's nonce.
-    pub nonce: Nonce,
-}
-
 /// Request of `Csr`; the reply is a DER CertificationRequest (RFC 2986).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct CsrRequest {
@@ -226,7 +218,7 @@ pub struct AttestRequest {
     pub nonce: ArrayVec<u8, MAX_TOKEN_NONCE>,
 }
 
-/// Request of `EnclaveReport`; the reply is [`crate::evidence::SignedEvidence`].
+/// Request of `EnclaveReport`; the reply is a token about the enclave, a COSE_Sign1: see [`crate::token`].
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ReportRequest {
     /// From the launch.
@@ -235,6 +227,15 @@ pub struct ReportRequest {
     pub nonce: Nonce,
     /// What the enclave vouches for.
     pub data: ReportData,
+}
+
+/// What an enclave vouches for in a report.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct ReportData {
+    /// What it likes.
+    pub bytes: ArrayVec<u8, MAX_REPORT_DATA>,
+    /// A key whose private half it holds, to which others may encrypt.
+    pub transport_key: Option<PublicKey>,
 }
 
 /// Request of `EnclaveCounter`. Counters start at 0 and only rise; they end with the sealing key.

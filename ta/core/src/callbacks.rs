@@ -1,4 +1,4 @@
-//! What enclaves may ask: evidence about themselves, counters, notes in the log, keys.
+//! What enclaves may ask beside reports: counters, notes in the log, keys.
 //!
 //! Each request brings the ticket of the launch. Whatever is installed under the UUID meanwhile, an instance speaks only as
 //! what it was launched.
@@ -6,31 +6,16 @@
 use alloc::boxed::Box;
 
 use sha2::{Digest, Sha256};
-use trustbox_api::evidence::{Evidence, Report};
 use trustbox_api::launch::{Identity, Ticket};
-use trustbox_api::message::{CounterReply, CounterRequest, KeyReply, KeyRequest, NoteRequest, ReportRequest};
+use trustbox_api::message::{CounterReply, CounterRequest, KeyReply, KeyRequest, NoteRequest};
 use trustbox_api::{Error, Secret};
 
 use crate::records::{DeviceRecord, EnclavesRecord, Holdings, load, update};
 use crate::tee::Tee;
-use crate::{identity, log, ticket};
+use crate::{log, ticket};
 
 /// Keeps keys of enclaves apart from their sealing key.
 const KEY_DOMAIN: &[u8] = b"TrustBox enclave key\0";
-
-/// What the attestation key is to sign for an enclave.
-#[inline(never)]
-pub fn report<T: Tee>(tee: &mut T, device: &DeviceRecord, request: ReportRequest) -> Result<Evidence, Error> {
-    let enclave = launched_as(tee, device, &request.ticket)?;
-    Ok(Evidence::Report(Report {
-        device_id: identity::device_id(tee)?,
-        lifecycle: device.lifecycle,
-        profile: tee.platform().profile,
-        enclave,
-        nonce: request.nonce,
-        data: request.data,
-    }))
-}
 
 /// Reads or advances a counter.
 #[inline(never)]
@@ -74,7 +59,8 @@ pub fn key<T: Tee>(tee: &mut T, device: &DeviceRecord, request: &KeyRequest) -> 
     Ok(KeyReply { key: Secret::new(derived.finalize().into()) })
 }
 
-fn launched_as<T: Tee>(tee: &mut T, device: &DeviceRecord, ticket: &Ticket) -> Result<Identity, Error> {
+/// As what the enclave that asks was launched, if it is not revoked since.
+pub fn launched_as<T: Tee>(tee: &mut T, device: &DeviceRecord, ticket: &Ticket) -> Result<Identity, Error> {
     let identity = ticket::check(tee, ticket)?;
     ticket::check_not_revoked(device, &identity)?;
     Ok(identity)

@@ -9,7 +9,7 @@
 //! - `class_keys`: import of class keys
 //! - `install`: from ciphertext to an installed enclave; `settle`: as one change of two stores
 //! - `enclaves`: what is installed, launch, removal; `ticket`, `callbacks`: what a launched enclave may ask
-//! - `log`: the activity log; `evidence`, `token`: what the attestation key signs; `csr`: what the factory certifies
+//! - `log`: the activity log; `token`: what the attestation key signs; `csr`: what the factory certifies
 //! - `records`, `revocations`: what is stored, and how it changes
 //!
 //! The way into each command is never inlined: together their frames would be more than the stack of a TA.
@@ -26,13 +26,11 @@ extern crate std;
 
 mod authority;
 mod callbacks;
-mod cbor;
 mod class_keys;
 mod csr;
 mod delegation;
 mod der;
 mod enclaves;
-mod evidence;
 #[cfg(feature = "fake")]
 pub mod fake;
 mod identity;

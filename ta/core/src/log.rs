@@ -3,11 +3,11 @@
 use alloc::boxed::Box;
 
 use trustbox_api::key::Uuid;
-use trustbox_api::log::{Channel, Entry, Event, LogHead, LogReply, Note, Observation};
-use trustbox_api::message::{LogHeadRequest, LogRequest, Nonce};
+use trustbox_api::log::{Channel, Entry, Event, LogReply, Note, Observation};
+use trustbox_api::message::{LogRequest, Nonce};
+use trustbox_api::token::log_head;
 use trustbox_api::{Bytes, Error};
 
-use crate::identity;
 use crate::records::{LogRecord, exclusively, load, store};
 use crate::tee::Tee;
 
@@ -75,14 +75,12 @@ pub fn read<T: Tee>(tee: &mut T, request: LogRequest) -> Result<LogReply, Error>
     Ok(LogReply { ring, observations: *observations })
 }
 
-/// The heads of all channels.
+/// For a token: entries so far in each channel, and the hash of their heads.
 #[inline(never)]
-pub fn head<T: Tee>(tee: &mut T, request: LogHeadRequest) -> Result<LogHead, Error> {
+pub fn head<T: Tee>(tee: &mut T) -> Result<([u64; 3], Bytes<32>), Error> {
     let record: Box<LogRecord> = load(tee)?;
     let [a, b, c] = &record.rings;
-    let head = |ring: &trustbox_api::log::Ring| Ok((ring.next(), ring.head()?));
-    let device_id = identity::device_id(tee)?;
-    Ok(LogHead { device_id, nonce: request.nonce, heads: [head(a)?, head(b)?, head(c)?] })
+    Ok(([a.next(), b.next(), c.next()], log_head(&[a.head()?, b.head()?, c.head()?])))
 }
 
 /// Tells two events of the same kind apart.

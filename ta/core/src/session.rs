@@ -5,7 +5,6 @@ use alloc::boxed::Box;
 use arrayvec::ArrayVec;
 use serde::Serialize;
 use trustbox_api::command::{Caller, Command, Lifecycle, Rule, SessionState, Shape};
-use trustbox_api::evidence::Evidence;
 use trustbox_api::launch::Identity;
 use trustbox_api::limits::{MAX_ENCLAVE_SESSIONS, MAX_REQUEST, MAX_SESSIONS};
 use trustbox_api::log::Event;
@@ -15,9 +14,7 @@ use trustbox_api::{Error, wire};
 use crate::install::{self, Install};
 use crate::records::{DeviceRecord, exclusively, load};
 use crate::tee::{Slot, Tee, Untrusted};
-use crate::{
-    callbacks, class_keys, csr, delegation, enclaves, evidence, info, log, ownership, ticket, token,
-};
+use crate::{callbacks, class_keys, csr, delegation, enclaves, info, log, ownership, ticket, token};
 
 /// Different refusals of one session that are counted.
 const MAX_REFUSALS: usize = 8;
@@ -213,15 +210,8 @@ impl<T: Tee> Session<T> {
             Command::InvokeEnclave => Err(Error::BadParameters),
             Command::CloseEnclave => done(empty(request).map(|()| self.activity = Activity::Idle)),
             Command::Log => answer(&log::read(tee, wire::decode(request)?)?, reply),
-            Command::LogHead => {
-                let head = log::head(tee, wire::decode(request)?)?;
-                evidence::sign(tee, &Evidence::LogHead(head), reply)
-            }
             Command::Attest => token::attest(tee, device, &wire::decode(request)?, reply),
-            Command::EnclaveReport => {
-                let report = callbacks::report(tee, device, wire::decode(request)?)?;
-                evidence::sign(tee, &report, reply)
-            }
+            Command::EnclaveReport => token::report(tee, device, &wire::decode(request)?, reply),
             Command::EnclaveCounter => {
                 answer(&callbacks::counter(tee, device, wire::decode(request)?)?, reply)
             }

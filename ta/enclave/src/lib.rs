@@ -100,7 +100,6 @@ pub use session::Session;
 #[cfg(feature = "transport")]
 pub use transport::Transport;
 pub use trustbox::{Counter, TrustBox};
-pub use trustbox_api::evidence::{Evidence, SignedEvidence};
 pub use trustbox_api::key::{KeyId, Uuid};
 pub use trustbox_api::launch::{Identity, Ticket};
 pub use trustbox_api::message::Nonce;

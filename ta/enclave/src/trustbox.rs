@@ -5,17 +5,16 @@
 
 use alloc::vec::Vec;
 
-use trustbox_api::evidence::{ReportData, SignedEvidence};
 use trustbox_api::launch::Ticket;
 use trustbox_api::message::{
-    CounterReply, CounterRequest, KeyReply, KeyRequest, Nonce, NoteRequest, ReportRequest,
+    CounterReply, CounterRequest, KeyReply, KeyRequest, Nonce, NoteRequest, ReportData, ReportRequest,
 };
 use trustbox_api::{Command, Error, Secret, wire};
 
 use crate::{EnclaveError, platform};
 
 /// Bytes of the longest request, a report's, with room to spare.
-const MAX_ENCODED: usize = 256;
+const MAX_ENCODED: usize = 320;
 
 /// The TrustBox TA, as the enclave that it launched sees it.
 ///
@@ -40,26 +39,28 @@ impl TrustBox {
         &self.ticket
     }
 
-    /// Evidence for whoever chose `nonce`: which enclave on which device vouches for `data`, 64 bytes at most. The bytes are
-    /// an encoded [`SignedEvidence`], to be handed on as they are.
+    /// A report for whoever chose `nonce`: which enclave on which device vouches for `data`, 64 bytes at most. It is a token, a
+    /// COSE_Sign1 as of [`trustbox_api::token`], to be handed on as it is.
     ///
     /// ```
-    /// use trustbox_enclave::{Bytes, Evidence, fake};
+    /// use trustbox_enclave::{Bytes, fake};
+    /// use trustbox_verifier::Token;
     ///
     /// let trustbox = fake::launched().trustbox;
-    /// let evidence = trustbox.report(Bytes([7; 32]), b"total=3").unwrap();
+    /// let report = trustbox.report(Bytes([7; 32]), b"total=3").unwrap();
     /// // Far away, where the device's attestation key and the nonce are known:
-    /// let found = trustbox_package::verify::evidence(&evidence, &fake::attestation_key()).unwrap();
-    /// let Evidence::Report(report) = found else { panic!() };
-    /// assert_eq!((report.nonce, &report.data[..]), (Bytes([7; 32]), &b"total=3"[..]));
+    /// let report = Token::parse(&report).unwrap().verify_report(&fake::attestation_key(), &[7; 32]).unwrap();
+    /// assert_eq!((report.enclave.version, report.data), (1, &b"total=3"[..]));
     /// ```
     pub fn report(&self, nonce: Nonce, data: &[u8]) -> Result<Vec<u8>, EnclaveError> {
-        let data = ReportData::try_from(data).map_err(|_| EnclaveError::REQUEST_TOO_LONG)?;
+        let bytes = data.try_into().map_err(|_| EnclaveError::REQUEST_TOO_LONG)?;
+        self.report_of(nonce, ReportData { bytes, transport_key: None })
+    }
+
+    pub(crate) fn report_of(&self, nonce: Nonce, data: ReportData) -> Result<Vec<u8>, EnclaveError> {
         let request = ReportRequest { ticket: self.ticket, nonce, data };
         let reply = ask(Command::EnclaveReport, wire::encode(&request, &mut [0; MAX_ENCODED]))?;
-        let (_, rest) = wire::decode_prefix::<SignedEvidence<'_>>(&reply).map_err(misunderstood)?;
-        let encoded = reply.strip_suffix(rest).ok_or(EnclaveError::NO_ANSWER)?;
-        Ok(encoded.to_vec())
+        Ok(reply.to_vec())
     }
 
     /// One of the enclave's counters; they are numbered from 0, and there are four.
@@ -101,7 +102,7 @@ impl TrustBox {
         let label = label.try_into().map_err(|_| EnclaveError::REQUEST_TOO_LONG)?;
         let request = KeyRequest { ticket: self.ticket, label };
         let reply = ask(Command::EnclaveKey, wire::encode(&request, &mut [0; MAX_ENCODED]))?;
-        let (KeyReply { key }, _) = wire::decode_prefix(&reply).map_err(misunderstood)?;
+        let KeyReply { key } = wire::decode(&reply).map_err(misunderstood)?;
         Ok(key)
     }
 }
@@ -116,12 +117,12 @@ impl Counter<'_> {
     pub fn advance(&self, steps: u64) -> Result<u64, EnclaveError> {
         let request = CounterRequest { ticket: self.trustbox.ticket, counter: self.index, add: steps };
         let reply = ask(Command::EnclaveCounter, wire::encode(&request, &mut [0; MAX_ENCODED]))?;
-        let (CounterReply { value }, _) = wire::decode_prefix(&reply).map_err(misunderstood)?;
+        let CounterReply { value } = wire::decode(&reply).map_err(misunderstood)?;
         Ok(value)
     }
 }
 
-/// One request; the reply comes with all its room.
+/// One request, and its reply.
 fn ask(
     command: Command,
     encoded: Result<&[u8], Error>,

@@ -21,10 +21,11 @@ unsafe extern "C" {
 /// `TEE_MEMORY_ACCESS_ANY_OWNER`: `tee_map_zi` takes it for `PTA_SYSTEM_MAP_FLAG_SHAREABLE`.
 const SHAREABLE: u32 = 4;
 
-/// Mapped memory, whole pages of which the owner sees as many bytes as were asked for.
+/// Mapped memory, whole pages of which the owner sees as many bytes as were asked for, or fewer.
 pub struct Mapping {
     address: NonNull<u8>,
     size: usize,
+    mapped: usize,
 }
 
 impl Mapping {
@@ -33,7 +34,12 @@ impl Mapping {
         // SAFETY: takes numbers only, and maps where nothing else is.
         let address = unsafe { tee_map_zi(size, SHAREABLE) };
         let address = NonNull::new(address.cast()).ok_or(Error::OutOfMemory)?;
-        Ok(Self { address, size })
+        Ok(Self { address, size, mapped: size })
+    }
+
+    /// Shows the owner the first `size` bytes only.
+    pub(crate) fn shorten(&mut self, size: usize) {
+        self.size = self.size.min(size);
     }
 
     pub(crate) fn raw_parts(&self) -> (NonNull<c_void>, usize) {
@@ -45,7 +51,7 @@ impl Deref for Mapping {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: the mapping is `size` initialised bytes, ours alone until `drop`. Others see it only during a call
+        // SAFETY: the mapping is `size` initialised bytes or more, ours alone until `drop`. Others see it only during a call
         // that borrows it (`Parameter::input`, `Parameter::output`), and such calls are synchronous.
         unsafe { slice::from_raw_parts(self.address.as_ptr(), self.size) }
     }
@@ -64,8 +70,8 @@ impl Drop for Mapping {
         // SAFETY: the mapping is ours and nothing refers to it any more. The compiler cannot see into the C function,
         // so the wiping stays. Address and size are those of `tee_map_zi`; should unmapping fail, it stays mapped and wiped.
         unsafe {
-            sys::TEE_MemFill(address, 0, self.size);
-            tee_unmap(address, self.size);
+            sys::TEE_MemFill(address, 0, self.mapped);
+            tee_unmap(address, self.mapped);
         }
     }
 }

@@ -62,6 +62,11 @@ impl<'a> Claim<'a> {
         self.room
     }
 
+    /// How many bytes came out, as the callee says.
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
     /// Copies all of it to the front of `to`; `Error::TooLarge` where it is longer.
     pub fn copy_in<'b>(&self, to: &'b mut [u8]) -> Result<&'b [u8], Error> {
         let to = to.get_mut(..self.room).ok_or(Error::TooLarge)?;

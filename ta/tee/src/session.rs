@@ -78,14 +78,18 @@ impl TaSession {
     }
 
     /// Invokes a command that takes a request and gives a reply, through memory that other trusted applications may see.
-    /// The reply comes with all its `room`; what the callee did not write is zero.
+    /// The reply is as long as the callee says, `room` at most.
     pub fn exchange(&mut self, command: u32, request: &[u8], room: usize) -> Result<Mapping, Failure> {
         let request = mapped(request)?;
         let mut reply = Mapping::new(room).map_err(|_| Failure::OUT_OF_MEMORY)?;
         let nothing = Parameter::Memory(Direction::Input, Claim::EMPTY);
         let input = request.as_ref().map_or(nothing, Parameter::input);
         let parameters = [input, Parameter::output(&mut reply), Parameter::None, Parameter::None];
-        self.invoke(command, &mut Parameters(parameters))?;
+        let mut parameters = Parameters(parameters);
+        self.invoke(command, &mut parameters)?;
+        let [_, Parameter::Memory(_, written), ..] = parameters.0 else { return Ok(reply) };
+        let written = written.size();
+        reply.shorten(written);
         Ok(reply)
     }
 }

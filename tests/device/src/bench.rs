@@ -7,10 +7,12 @@ use trustbox_api::message::OpenRequest;
 use trustbox_api::{Bytes, Command, Error};
 
 use crate::case::Stop;
+use crate::cases::attestation::attest;
 use crate::check_eq;
 use crate::context::{Context, Image, encode, info, install, send, send_chunk};
 use crate::forge::unsigned_image;
 use crate::package::Package;
+use crate::target::{Code, Link};
 
 /// Bytes of the image that is decrypted.
 const SIZE: usize = 1 << 20;
@@ -31,8 +33,13 @@ pub const ECHO: u32 = 1;
 /// Bytes that an echo takes and gives.
 pub const INVOKE_BYTES: usize = 4096;
 
-/// All figures; `sized` is the image that is installed.
-pub fn all(context: &mut Context<'_>, sized: &Image) -> Result<Vec<Figure>, Stop> {
+/// The command of a signature in the plain TA, and the bytes that it takes and gives.
+pub const SIGN: u32 = 2;
+const DIGEST: [u8; 32] = [0x5a; 32];
+const SIGNATURE: usize = 64;
+
+/// All figures; `sized` is the image that is installed, `plain` the plain TA on the same OP-TEE.
+pub fn all(context: &mut Context<'_>, sized: &Image, plain: &mut dyn Link) -> Result<Vec<Figure>, Stop> {
     context.installed()?;
     let gcm = decryption(context)?;
     let (idle, extra) = secure_memory(context)?;
@@ -44,7 +51,28 @@ pub fn all(context: &mut Context<'_>, sized: &Image) -> Result<Vec<Figure>, Stop
     ];
     figures.push(installation(context, sized)?);
     figures.extend(launch(context)?);
+    figures.extend(attestation(context, plain)?);
     Ok(figures)
+}
+
+/// A token, the first of a boot and later ones; a signature alone; and what a token costs beyond it.
+fn attestation(context: &mut Context<'_>, plain: &mut dyn Link) -> Result<[Figure; 4], Stop> {
+    let mut link = context.connect()?;
+    let mut token = || attest(link.as_mut(), &[0x5a; 32]);
+    let first = median(1, &mut token)?;
+    let later = median(9, &mut token)?;
+    let signature = signature(plain)?;
+    let beyond = Figure { name: "attest_beyond_signature", value: later - signature, unit: "instructions" };
+    let figures = [("attest_first", first), ("attest", later), ("signature", signature)];
+    let [a, b, c] = figures.map(|(name, time)| in_instructions(name, time));
+    Ok([a, b, c, beyond])
+}
+
+/// A signature by the plain TA, whose key is there already.
+pub fn signature(plain: &mut dyn Link) -> Result<f64, Code> {
+    let mut sign = || plain.call(SIGN, &DIGEST, None, SIGNATURE);
+    sign()?;
+    median(9, sign)
 }
 
 /// A figure that counts instructions.

@@ -65,6 +65,9 @@ struct Args {
     /// With --bench: this is OP-TEE without TrustBox, and the TA to compare launches and calls with
     #[arg(long, requires = "bench")]
     plain: Option<PathBuf>,
+    /// With --bench: UUID of the same TA on this OP-TEE, to compare signatures with
+    #[arg(long, value_name = "UUID", requires = "bench", conflicts_with = "plain")]
+    signer: Option<String>,
     /// Carry out these steps of a campaign instead of cases: prepare, view, install:VERSION, record:READING, uninstall,
     /// erase; `build/tb campaign` uses it
     #[arg(long, value_name = "STEP", num_args = 1.., conflicts_with_all = ["list", "bench", "cases"])]
@@ -129,7 +132,10 @@ fn run(args: &Args, selected: &[&trustbox_test::case::Case]) -> Result<bool, Str
     context.again = Some(again(args)?);
     context.largest = args.largest.as_ref().map(image).transpose()?;
     if let Some(sized) = &args.sized {
-        print(&bench::all(&mut context, &image(sized)?).map_err(|stop| format!("{stop:?}"))?);
+        let signer = args.signer.as_deref().ok_or("no TA to compare signatures with")?;
+        let mut plain = target.connect_directly(signer).map_err(|code| format!("{signer}: {code:?}"))?;
+        let figures = bench::all(&mut context, &image(sized)?, plain.as_mut());
+        print(&figures.map_err(|stop| format!("{stop:?}"))?);
         return Ok(true);
     }
     if let Some(count) = args.hostile {

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::bench::{ECHO, Figure, INVOKE_BYTES, in_instructions, median};
+use crate::bench::{ECHO, Figure, INVOKE_BYTES, in_instructions, median, signature};
 use crate::context::Image;
 use crate::optee::Optee;
 use crate::target::Code;
@@ -25,12 +25,14 @@ pub fn all(sized: &Image, sized_file: &Path, plain: &Image) -> Result<Vec<Figure
     let link = open.last_mut().ok_or("no session")?;
     let request = [0x5a; INVOKE_BYTES];
     let invoke = median(9, || link.call(ECHO, &request, None, INVOKE_BYTES)).map_err(fails("invoke"))?;
+    let signature = signature(link.as_mut()).map_err(fails("signature"))?;
     let program = median(3, || xtest_install(sized_file)).map_err(|error| format!("xtest: {error}"))?;
     Ok(vec![
         in_instructions("install", install),
         in_instructions("xtest_install_ta", program),
         in_instructions("launch", launch),
         in_instructions("invoke_4k", invoke),
+        in_instructions("signature", signature),
     ])
 }
 

@@ -4,18 +4,22 @@ mod support;
 
 use support::{Fake, blank, context};
 use trustbox_api::command::{Caller, TABLE};
-use trustbox_api::evidence::Evidence;
-use trustbox_api::launch::Ticket;
+use trustbox_api::launch::{Enclave, Ticket};
 use trustbox_api::limits::{MAX_COUNTERS, MAX_ENCLAVE_SESSIONS, MAX_REPLY, MAX_SESSIONS};
 use trustbox_api::message::{
-    CounterReply, CounterRequest, KeyReply, KeyRequest, NoteRequest, ReportRequest, UninstallRequest,
+    CounterReply, CounterRequest, KeyReply, KeyRequest, NoteRequest, ReportData, ReportRequest,
+    UninstallRequest,
 };
 use trustbox_api::statement::Revoked;
 use trustbox_api::{Bytes, Command, Error, Uuid};
 use trustbox_core::Session;
-use trustbox_test::context::{Context, Image, ask, encode, install, send};
-use trustbox_test::forge::unsigned_image;
+use trustbox_test::context::{Context, Image, ask, encode, info, install, send};
+use trustbox_test::forge::{stranger, unsigned_image};
 use trustbox_test::target::{Code, Link};
+use trustbox_verifier::Token;
+
+/// What who expects a token of the device says to a report.
+const NO_DEVICE: &str = "claim client-id: not of the normal world, so no token of the device";
 
 /// The ticket of a fresh launch.
 fn launch(target: &Fake, uuid: Uuid) -> Ticket {
@@ -121,18 +125,22 @@ fn a_report_says_what_was_launched() {
     let old = launch(&target, uuid);
     let newer = Image { bytes: unsigned_image(&uuid, version + 1, &[1]), uuid, version: version + 1 };
     context.with(&newer).expect("upgraded");
+    let key = info(context.connect().expect("a session").as_mut()).expect("info").attestation_key;
+    let key = key.expect("a key");
+    let offered = trustbox_test::forge::public(&stranger(3));
     let mut link = target.connect_as(uuid).expect("a session");
     for (ticket, version) in [(old, version), (launch(&target, uuid), version + 1)] {
-        let data = [7, 8].iter().copied().collect();
+        let bytes = [7, 8].iter().copied().collect();
+        let data = ReportData { bytes, transport_key: Some(offered) };
         let request = encode(&ReportRequest { ticket, nonce: Bytes([4; 32]), data });
         let reply = link.call(Command::EnclaveReport as u32, &request, None, MAX_REPLY).expect("a report");
-        let signed: trustbox_api::evidence::SignedEvidence<'_> =
-            trustbox_api::wire::decode(&reply).expect("evidence");
-        let Evidence::Report(report) = trustbox_api::wire::decode(signed.payload).expect("a report") else {
-            panic!("not a report");
-        };
-        assert_eq!((report.enclave.version, report.nonce), (version, Bytes([4; 32])));
-        assert_eq!(report.data.as_slice(), [7, 8]);
+        let token = Token::parse(&reply).expect("a token");
+        assert_eq!(token.clone().verify(&key, &[4; 32]).map(drop).unwrap_err().to_string(), NO_DEVICE);
+        let report = token.verify_report(&key, &[4; 32]).expect("a report");
+        assert_eq!(report.enclave, Enclave::from(ticket.identity));
+        assert_eq!((report.enclave.version, report.data), (version, &[7, 8][..]));
+        assert_eq!(report.transport_key, Some(offered));
+        assert_eq!(report.claims.components.len(), 3);
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) fn deliver(builder: &Builder, device: &mut Device, program: &str, uui
     Tool::new(builder.keys_program()?)
         .arg("seal")
         .arg(builder.repo.root().join(WEIGHTS))
-        .args(["--uuid", uuid, "--nonce", &nonce, "--not-locked"])
+        .args(["--uuid", uuid, "--nonce", &nonce, "--not-secured"])
         .arg("--report")
         .arg(folder.join("report"))
         .arg("--key")

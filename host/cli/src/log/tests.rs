@@ -3,14 +3,14 @@
 use p256::ecdsa::signature::hazmat::PrehashSigner;
 use p256::ecdsa::{Signature, SigningKey};
 use trustbox_api::command::Lifecycle;
-use trustbox_api::evidence::{self, Evidence, SignedEvidence};
-use trustbox_api::log::{LogHead, Note, Observation, Ring};
+use trustbox_api::log::{Note, Observation, Ring};
 use trustbox_api::message::{Huk, InfoReply, Nonce, Profile, RollbackProtection, Version};
 use trustbox_api::statement::{Kind, Revoked};
-use trustbox_api::{Bytes, Uuid, wire};
+use trustbox_api::token::{self, Claims};
+use trustbox_api::{Bytes, Uuid};
 use trustbox_package::sign::public_key;
 
-use super::head::Head;
+use super::head::Said;
 use super::*;
 use crate::failure::Status;
 
@@ -26,10 +26,10 @@ fn log(events: &[(u32, u32, Event)]) -> LogReply {
     LogReply { ring, observations: Default::default() }
 }
 
-fn sample() -> Vec<LogReply> {
+fn sample() -> [LogReply; 3] {
     let text = Note::from("total \x1b[2J").unwrap();
     let key = Bytes([0xab; 32]);
-    let mut logs = vec![
+    let mut logs = [
         log(&[
             (1, 10, Event::Provisioned(Bytes([2; 32]))),
             (2, 5, Event::Accepted { kind: Kind::Revoker, sequence: 3, key }),
@@ -143,15 +143,33 @@ fn info(key: &SigningKey) -> InfoReply {
     }
 }
 
-/// The heads of these logs, signed.
-fn signed(logs: &[LogReply], key: &SigningKey) -> Vec<u8> {
-    let heads = std::array::from_fn(|at| (logs[at].ring.next(), logs[at].ring.head().unwrap()));
-    let evidence = Evidence::LogHead(LogHead { device_id: DEVICE, nonce: NONCE, heads });
-    let mut buffer = [0; 512];
-    let payload = wire::encode(&evidence, &mut buffer).unwrap();
-    let signature: Signature = key.sign_prehash(&evidence::digest(payload)).unwrap();
-    let (signer, signature) = (public_key(key.verifying_key()), Bytes(signature.to_bytes().into()));
-    wire::encode(&SignedEvidence { payload, signer, signature }, &mut [0; 1024]).unwrap().to_vec()
+/// A token of a device with these logs.
+fn token(logs: &[LogReply; 3], key: &SigningKey) -> Vec<u8> {
+    let heads = logs.each_ref().map(|log| log.ring.head().unwrap());
+    let claims = Claims {
+        nonce: &NONCE.0,
+        attestation_key: public_key(key.verifying_key()).id(),
+        boot: Bytes([0; 16]),
+        lifecycle: 0x2000,
+        board: "board",
+        firmware: [(Bytes([1; 32]), Version(4, 10, 0)), (Bytes([2; 32]), Version(0, 1, 0))],
+        enclaves: &[],
+        wrapping_key: Bytes([3; 32]),
+        rollback_protection: RollbackProtection::None,
+        hardware_key: Huk::Stub,
+        epoch: 0,
+        log: (logs.each_ref().map(|log| log.ring.next()), token::log_head(&heads)),
+        owner_root: None,
+        report: None,
+    };
+    let mut token = vec![0; 1024];
+    let sign = |digest: &[u8; 32]| {
+        let signature: Signature = key.sign_prehash(digest).unwrap();
+        Ok(Bytes(signature.to_bytes().into()))
+    };
+    let length = claims.sign(&mut token, sign).unwrap();
+    token.truncate(length);
+    token
 }
 
 fn generate() -> SigningKey {
@@ -161,11 +179,11 @@ fn generate() -> SigningKey {
 #[test]
 fn the_log_leads_to_the_heads_that_the_device_signed() {
     let (key, mut logs) = (generate(), sample());
-    let head = Head::new(signed(&logs, &key), &info(&key), NONCE).unwrap();
+    let said = Said::new(token(&logs, &key), &info(&key), NONCE).unwrap();
     logs[1].ring.append(Entry { boot: 2, uptime: 9, event: Event::Refused(22) }).unwrap();
-    head.check(&logs).unwrap();
-    assert_eq!(head.to_json()["channels"]["activity"]["number"], 2);
-    let lines = head.to_lines().join("\n");
+    let heads = said.check(&logs).unwrap();
+    assert_eq!(heads.to_json()["channels"]["activity"]["number"], 2);
+    let lines = heads.to_lines().join("\n");
     assert!(
         lines.contains("authority: its chain leads to the signed head ")
             && lines.contains(&NONCE.to_string())
@@ -175,19 +193,19 @@ fn the_log_leads_to_the_heads_that_the_device_signed() {
 #[test]
 fn changed_logs_and_forged_heads_are_found() {
     let (key, mut logs) = (generate(), sample());
-    let evidence = signed(&logs, &key);
-    let refused = |evidence: &[u8], info: &InfoReply, nonce| {
-        let failure = Head::new(evidence.to_vec(), info, nonce).err().unwrap();
+    let token = token(&logs, &key);
+    let refused = |token: &[u8], info: &InfoReply, nonce| {
+        let failure = Said::new(token.to_vec(), info, nonce).err().unwrap();
         assert_eq!(failure.status, Status::Refused);
         failure.name
     };
-    assert_eq!(refused(&evidence, &info(&generate()), NONCE), "BadEvidence");
-    assert_eq!(refused(&evidence, &info(&key), Bytes([8; 32])), "BadEvidence");
-    assert_eq!(refused(&evidence[1..], &info(&key), NONCE), "BadEvidence");
+    assert_eq!(refused(&token, &info(&generate()), NONCE), "BadEvidence");
+    assert_eq!(refused(&token, &info(&key), Bytes([8; 32])), "BadEvidence");
+    assert_eq!(refused(&token[1..], &info(&key), NONCE), "BadEvidence");
     let dead = InfoReply { attestation_key: None, ..info(&key) };
-    assert_eq!(refused(&evidence, &dead, NONCE), "WrongLifecycle");
-    let head = Head::new(evidence, &info(&key), NONCE).unwrap();
+    assert_eq!(refused(&token, &dead, NONCE), "WrongLifecycle");
+    let said = Said::new(token, &info(&key), NONCE).unwrap();
     logs[2].ring.entries[0].uptime = 6;
-    let failure = head.check(&logs).unwrap_err();
-    assert!(failure.text.starts_with("log: enclaves: log leads to head "), "{}", failure.text);
+    let failure = said.check(&logs).err().unwrap();
+    assert!(failure.text.starts_with("log: head: log leads to "), "{}", failure.text);
 }

@@ -9,12 +9,13 @@ use p256::ecdsa::signature::hazmat::PrehashSigner;
 use p256::ecdsa::{Signature, SigningKey};
 use sha2::{Digest, Sha256};
 use trustbox_api::command::Lifecycle;
-use trustbox_api::evidence::{self, Evidence, Report, SignedEvidence};
 use trustbox_api::launch::{Identity, Ticket};
 use trustbox_api::limits::MAX_REPLY;
 use trustbox_api::message::{
-    CounterReply, CounterRequest, KeyReply, KeyRequest, NoteRequest, Profile, ReportRequest,
+    CounterReply, CounterRequest, Huk, KeyReply, KeyRequest, NoteRequest, Profile, ReportRequest,
+    RollbackProtection, Version,
 };
+use trustbox_api::token::{Claims, lifecycle, log_head};
 use trustbox_api::{Bytes, Command, Error, PublicKey, Secret, wire};
 
 use super::device::{self, Device, working};
@@ -37,14 +38,14 @@ pub(super) fn attestation_key() -> PublicKey {
     PublicKey(point.as_bytes().get(1..).and_then(Bytes::from_slice).unwrap_or_default())
 }
 
-/// The reply comes with all its room, as from the TA.
 pub(crate) fn ask(command: Command, request: &[u8]) -> Result<Vec<u8>, EnclaveError> {
     let mut out = vec![0; MAX_REPLY];
-    device::with(|device| answer(device, command, request, &mut out)).map_err(EnclaveError::refused)?;
+    let answered = device::with(|device| answer(device, command, request, &mut out));
+    out.truncate(answered.map_err(EnclaveError::refused)?);
     Ok(out)
 }
 
-fn answer(device: &mut Device, command: Command, request: &[u8], out: &mut [u8]) -> Result<(), Error> {
+fn answer(device: &mut Device, command: Command, request: &[u8], out: &mut [u8]) -> Result<usize, Error> {
     working(device)?;
     match command {
         Command::EnclaveReport => report(&wire::decode(request)?, out),
@@ -52,39 +53,45 @@ fn answer(device: &mut Device, command: Command, request: &[u8], out: &mut [u8])
         Command::EnclaveNote => {
             let request: NoteRequest = wire::decode(request)?;
             device.notes.push(request.text.to_string());
-            Ok(())
+            Ok(0)
         }
         Command::EnclaveKey => key(device, &wire::decode(request)?, out),
         _ => Err(Error::WrongCaller),
     }
 }
 
-fn count(device: &mut Device, request: &CounterRequest, out: &mut [u8]) -> Result<(), Error> {
+fn count(device: &mut Device, request: &CounterRequest, out: &mut [u8]) -> Result<usize, Error> {
     let counter = device.counters.get_mut(usize::from(request.counter)).ok_or(Error::BadMessage)?;
     *counter = counter.checked_add(request.add).ok_or(Error::LimitReached)?;
-    wire::encode(&CounterReply { value: *counter }, out).map(drop)
+    wire::encode(&CounterReply { value: *counter }, out).map(<[u8]>::len)
 }
 
-fn key(device: &Device, request: &KeyRequest, out: &mut [u8]) -> Result<(), Error> {
+fn key(device: &Device, request: &KeyRequest, out: &mut [u8]) -> Result<usize, Error> {
     let derived = Sha256::new().chain_update(device.sealing_key).chain_update(request.label.as_bytes());
-    wire::encode(&KeyReply { key: Secret::new(derived.finalize().into()) }, out).map(drop)
+    wire::encode(&KeyReply { key: Secret::new(derived.finalize().into()) }, out).map(<[u8]>::len)
 }
 
-fn report(request: &ReportRequest, out: &mut [u8]) -> Result<(), Error> {
-    let report = Report {
-        device_id: Bytes([0xde; 32]),
-        lifecycle: Lifecycle::Provisioned,
-        profile: Profile::Dev,
-        enclave: request.ticket.identity,
-        nonce: request.nonce,
-        data: request.data.clone(),
+fn report(request: &ReportRequest, out: &mut [u8]) -> Result<usize, Error> {
+    let claims = Claims {
+        nonce: &request.nonce.0,
+        attestation_key: attestation_key().id(),
+        boot: Bytes([0xb0; 16]),
+        lifecycle: lifecycle(Lifecycle::Provisioned, Profile::Dev),
+        board: "fake",
+        firmware: [(Bytes([0xc0; 32]), Version(4, 10, 0)), (Bytes([0x7a; 32]), Version(0, 1, 0))],
+        enclaves: &[request.ticket.identity.into()],
+        wrapping_key: Bytes([0xde; 32]),
+        rollback_protection: RollbackProtection::None,
+        hardware_key: Huk::Stub,
+        epoch: 0,
+        log: ([0; 3], log_head(&Default::default())),
+        owner_root: None,
+        report: Some(&request.data),
     };
-    let mut payload = [0; 512];
-    let payload = wire::encode(&Evidence::Report(report), &mut payload)?;
-    let signature: Signature =
-        signing_key().sign_prehash(&evidence::digest(payload)).map_err(|_| Error::Internal)?;
-    let signature = Bytes::from_slice(&signature.to_bytes()).ok_or(Error::Internal)?;
-    wire::encode(&SignedEvidence { payload, signer: attestation_key(), signature }, out).map(drop)
+    claims.sign(out, |digest| {
+        let signature: Signature = signing_key().sign_prehash(digest).map_err(|_| Error::Internal)?;
+        Bytes::from_slice(&signature.to_bytes()).ok_or(Error::Internal)
+    })
 }
 
 #[expect(clippy::expect_used, reason = "a constant that is a key")]

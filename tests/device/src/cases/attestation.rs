@@ -45,7 +45,7 @@ pub const CASES: &[Case] = &[
 /// Bytes of a token with four enclaves at most.
 const MAX_TOKEN: usize = 1024;
 
-fn attest(link: &mut dyn Link, nonce: &[u8]) -> Result<Vec<u8>, Code> {
+pub fn attest(link: &mut dyn Link, nonce: &[u8]) -> Result<Vec<u8>, Code> {
     let request = encode(&AttestRequest { nonce: nonce.iter().copied().collect() });
     link.call(Command::Attest as u32, &request, None, MAX_REPLY)
 }

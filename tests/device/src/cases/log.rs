@@ -1,14 +1,16 @@
-//! 26xx: the activity log, and what the device signs.
+//! 26xx: the activity log, and what the device signs of it.
 
 use p256::ecdsa::signature::hazmat::PrehashVerifier;
 use p256::ecdsa::{Signature, VerifyingKey};
-use trustbox_api::evidence::{self, Evidence, SignedEvidence};
 use trustbox_api::limits::{MAX_LOG_ENTRIES, MAX_REPLY};
-use trustbox_api::log::{Channel, Event, LogReply};
-use trustbox_api::message::{CsrRequest, LogHeadRequest, LogRequest};
+use trustbox_api::log::{Channel, Event, LogReply, Ring};
+use trustbox_api::message::{CsrRequest, LogRequest};
 use trustbox_api::statement::Kind;
+use trustbox_api::token::log_head;
 use trustbox_api::{Bytes, Command, Error, PublicKey};
+use trustbox_verifier::Token;
 
+use super::attestation;
 use crate::case::{Case, Stop};
 use crate::context::{Context, ask, encode, info, publisher, send, spare_uuid};
 use crate::forge::{self, public, stranger};
@@ -44,17 +46,6 @@ pub const CASES: &[Case] = &[
 
 fn read(context: &Context<'_>, channel: Channel) -> Result<LogReply, Stop> {
     ask(context.connect()?.as_mut(), Command::Log, &encode(&LogRequest { channel }))
-}
-
-/// Checks the signature of evidence by the device's attestation key.
-pub fn verified(context: &Context<'_>, bytes: &[u8]) -> Result<Evidence, Stop> {
-    let key = info(context.connect()?.as_mut())?.attestation_key;
-    let key = key.ok_or_else(|| Stop::Failed("no attestation key".into()))?;
-    let signed: SignedEvidence<'_> = trustbox_api::wire::decode(bytes)?;
-    check_eq!(signed.signer, key, "the key that signed");
-    let signature = Signature::from_slice(&signed.signature.0)?;
-    verifying_key(&key)?.verify_prehash(&evidence::digest(signed.payload), &signature)?;
-    Ok(trustbox_api::wire::decode(signed.payload)?)
 }
 
 fn verifying_key(key: &PublicKey) -> Result<VerifyingKey, Stop> {
@@ -109,24 +100,18 @@ fn flood(context: &mut Context<'_>) -> Result<(), Stop> {
 fn signed_head(context: &mut Context<'_>) -> Result<(), Stop> {
     context.owned()?;
     let mut link = context.connect()?;
-    for nonce in [Bytes([1; 32]), Bytes([2; 32])] {
-        let request = encode(&LogHeadRequest { nonce });
-        let reply = link.call(Command::LogHead as u32, &request, None, MAX_REPLY)?;
-        let Evidence::LogHead(head) = verified(context, &reply)? else {
-            return Err(Stop::Failed("evidence of another kind".into()));
-        };
-        check_eq!(head.nonce, nonce, "nonce");
-        check_eq!(head.device_id, info(link.as_mut())?.device_id, "device id");
-        for (channel, signed) in
-            [Channel::Authority, Channel::Activity, Channel::Enclaves].into_iter().zip(head.heads)
-        {
-            let ring = read(context, channel)?.ring;
-            check!(ring.entries.len() <= MAX_LOG_ENTRIES, "too many entries");
-            check_eq!((ring.next(), ring.head()?), signed, "head of {channel:?}");
-        }
-        let mut damaged = reply.clone();
-        damaged[20] ^= 1;
-        check!(verified(context, &damaged).is_err(), "a damaged head verifies");
+    let key =
+        info(link.as_mut())?.attestation_key.ok_or_else(|| Stop::Failed("no attestation key".into()))?;
+    for nonce in [[1; 32], [2; 32]] {
+        let token = attestation::attest(link.as_mut(), &nonce)?;
+        let claims = Token::parse(&token).and_then(|token| token.verify(&key, &nonce))?;
+        let rings = Channel::ALL.map(|channel| read(context, channel).map(|reply| reply.ring));
+        let [authority, activity, enclaves] = rings;
+        let rings = [authority?, activity?, enclaves?];
+        check!(rings.iter().all(|ring| ring.entries.len() <= MAX_LOG_ENTRIES), "too many entries");
+        check_eq!(rings.each_ref().map(Ring::next), claims.log_entries, "entries");
+        let [a, b, c] = &rings;
+        check_eq!(log_head(&[a.head()?, b.head()?, c.head()?]).0, claims.log_head, "hash of the heads");
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! All cases, in the order they run.
 
-mod attestation;
+pub(crate) mod attestation;
 mod authority;
 mod class_keys;
 mod concurrency;

@@ -5,16 +5,17 @@ use std::time::Instant;
 use std::{fs, thread};
 
 use trustbox_api::command::{Caller, Shape, TABLE};
-use trustbox_api::evidence::Evidence;
+use trustbox_api::launch::Enclave;
 use trustbox_api::limits::MAX_REPLY;
 use trustbox_api::log::{Channel, Event, LogReply};
 use trustbox_api::message::{LogRequest, OpenRequest};
-use trustbox_api::{Command, Error, TRUSTBOX_UUID};
+use trustbox_api::{Command, Error, PublicKey, TRUSTBOX_UUID, token};
+use trustbox_verifier::Token;
 
-use super::log::verified;
 use super::removal::remove;
 use crate::case::{Case, Stop};
 use crate::context::{Context, Image, ask, encode, info, install, optee_only, send};
+use crate::forge::{flip, public};
 use crate::target::{Code, Link};
 use crate::{check, check_eq};
 
@@ -144,27 +145,36 @@ fn identity(context: &mut Context<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
-fn report_of(
-    context: &Context<'_>,
-    link: &mut dyn Link,
-    data: &[u8],
-) -> Result<trustbox_api::evidence::Report, Stop> {
-    let reply = call(link, REPORT, &[&[0x5a; 32], data].concat())?;
-    match verified(context, &reply)? {
-        Evidence::Report(report) => Ok(report),
-        other => Err(Stop::Failed(format!("not a report: {other:?}"))),
-    }
+/// The nonce of every report.
+const NONCE: [u8; 32] = [0x5a; 32];
+
+/// A report over these data, and the key that should have signed it.
+fn report_of(context: &Context<'_>, link: &mut dyn Link, data: &[u8]) -> Result<(Vec<u8>, PublicKey), Stop> {
+    let token = call(link, REPORT, &[&NONCE, data].concat())?;
+    let key = info(context.connect()?.as_mut())?.attestation_key;
+    Ok((token, key.ok_or_else(|| Stop::Failed("no attestation key".into()))?))
 }
 
 fn report(context: &mut Context<'_>) -> Result<(), Stop> {
     let mut link = probing(context)?;
-    let report = report_of(context, link.as_mut(), b"total=7")?;
+    let (token, key) = report_of(context, link.as_mut(), b"total=7")?;
     let (probe, device) = (&context.probe[1], info(context.connect()?.as_mut())?);
-    check_eq!(report.enclave.uuid, probe.uuid, "uuid");
-    check_eq!(report.enclave.version, probe.version, "version");
-    check_eq!(report.nonce.0, [0x5a; 32], "nonce");
-    check_eq!(report.data.as_slice(), b"total=7", "data");
-    check_eq!((report.device_id, report.lifecycle), (device.device_id, device.lifecycle), "device");
+    let report = Token::parse(&token)?.verify_report(&key, &NONCE)?;
+    let digest = trustbox_api::Bytes::<32>(<sha2::Sha256 as sha2::Digest>::digest(&probe.bytes).into());
+    let publisher = public(&context.parties.publisher).id();
+    let want = Enclave { uuid: probe.uuid, digest, version: probe.version, publisher };
+    check_eq!(report.enclave, want, "enclave");
+    check_eq!((report.data, report.transport_key), (&b"total=7"[..], None), "what it vouches for");
+    let lifecycle = token::lifecycle(device.lifecycle, device.profile);
+    check_eq!(report.claims.lifecycle, u64::from(lifecycle), "lifecycle");
+    check_eq!(report.claims.components.len(), 3, "components");
+    check!(Token::parse(&token)?.verify(&key, &NONCE).is_err(), "a report is taken for the device's token");
+    check!(Token::parse(&token)?.verify_report(&key, &[0; 32]).is_err(), "another nonce");
+    for bit in context.positions(token.len() * 8) {
+        let changed = flip(&token, bit);
+        let believed = Token::parse(&changed).and_then(|token| token.verify_report(&key, &NONCE).map(drop));
+        check!(believed.is_err(), "bit {bit} flipped and believed");
+    }
     check!(call(link.as_mut(), REPORT, &[0; 32 + 65]).is_err(), "65 bytes of data");
     Ok(())
 }
@@ -258,7 +268,8 @@ fn upgrade_under_way(context: &mut Context<'_>) -> Result<(), Stop> {
     for (link, image) in [(&mut running, &old), (&mut fresh, &new)] {
         let line = text(link.as_mut(), IDENTITY, "")?;
         check!(line.contains(&format!("version={} ", image.version)), "{line}");
-        let report = report_of(context, link.as_mut(), b"")?;
+        let (token, key) = report_of(context, link.as_mut(), b"")?;
+        let report = Token::parse(&token)?.verify_report(&key, &NONCE)?;
         check_eq!(report.enclave.version, image.version, "version in the report");
     }
     Ok(())

@@ -9,9 +9,9 @@ use trustbox_api::command::{Shape, TABLE};
 use trustbox_api::key::Uuid;
 use trustbox_api::limits::MAX_REPLY;
 use trustbox_api::message::{
-    ChallengeRequest, InstallChunkRequest, LogHeadRequest, OpenRequest, Purpose, UninstallRequest,
+    AttestRequest, ChallengeRequest, InstallChunkRequest, OpenRequest, Purpose, UninstallRequest,
 };
-use trustbox_api::{Bytes, Command, Error};
+use trustbox_api::{Command, Error};
 
 use crate::case::Stop;
 use crate::context::{Context, encode, install, send};
@@ -110,7 +110,6 @@ fn fair(answer: Result<(), Code>) -> Result<(), String> {
 
 /// One command with a request that is right, wrong or no request at all.
 fn any_call(link: &mut dyn Link, random: &mut Random, uuid: Uuid, package: &Package) -> Result<(), Code> {
-    let nonce = Bytes([7; 32]);
     match random.below(10) {
         0 => send(link, Command::InstallBegin, &package.0),
         1 => chunk(link, &package.1),
@@ -118,7 +117,7 @@ fn any_call(link: &mut dyn Link, random: &mut Random, uuid: Uuid, package: &Pack
         3 => send(link, Command::OpenEnclave, &encode(&OpenRequest { uuid })),
         4 => link.invoke(QUERY, &[], MAX_REPLY).map_or(Ok(()), |answer| answer.map(drop)),
         5 => send(link, Command::Challenge, &encode(&ChallengeRequest { purpose: Purpose::ImportKey })),
-        6 => send(link, Command::LogHead, &encode(&LogHeadRequest { nonce })),
+        6 => send(link, Command::Attest, &encode(&AttestRequest { nonce: [7; 32].into_iter().collect() })),
         7 => send(link, Command::List, &[]),
         _ => garbage(link, random),
     }

@@ -5,7 +5,7 @@ extern crate std;
 use std::string::ToString;
 use std::vec;
 
-use trustbox_enclave::{Evidence, Refused, fake};
+use trustbox_enclave::{Refused, fake};
 use trustbox_example_interfaces::activity::{ActivityClient, ActivityService, Clock};
 
 use super::*;
@@ -32,11 +32,10 @@ fn an_export_leads_to_the_signed_head() {
     }
     let export = log.export(0).unwrap();
     assert_eq!(export.entries[1].text, "door closed");
-    let evidence = log.head([5; 32]).unwrap();
-    let found = trustbox_package::verify::evidence(&evidence, &fake::attestation_key()).unwrap();
-    let Evidence::Report(report) = found else { panic!() };
-    assert_eq!(report.nonce, Bytes([5; 32]));
-    assert_eq!(report.data[..], export.head().unwrap().encode());
+    let report = log.head([5; 32]).unwrap();
+    let report = trustbox_verifier::Token::parse(&report).unwrap();
+    let report = report.verify_report(&fake::attestation_key(), &[5; 32]).unwrap();
+    assert_eq!(report.data, export.head().unwrap().encode());
 }
 
 #[test]

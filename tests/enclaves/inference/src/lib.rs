@@ -89,7 +89,7 @@ mod tests {
     use std::vec;
 
     use rand_core::UnwrapErr;
-    use trustbox_enclave::{Evidence, fake};
+    use trustbox_enclave::fake;
     use trustbox_example_interfaces::inference::{InferenceClient, InferenceService};
 
     use super::*;
@@ -105,10 +105,11 @@ mod tests {
 
     /// What the owner of the weights does.
     fn sealed(client: &mut Client, weights: &[u8]) -> Vec<u8> {
-        let evidence = client.offer([7; 32]).unwrap();
-        let found = trustbox_package::verify::evidence(&evidence, &fake::attestation_key()).unwrap();
-        let Evidence::Report(report) = found else { panic!("{found:?}") };
-        trustbox_transport::seal(&report, weights, &mut UnwrapErr(getrandom::SysRng)).unwrap()
+        let report = client.offer([7; 32]).unwrap();
+        let report = trustbox_verifier::Token::parse(&report).unwrap();
+        let report = report.verify_report(&fake::attestation_key(), &[7; 32]).unwrap();
+        let (key, random) = (report.transport_key.unwrap(), &mut UnwrapErr(getrandom::SysRng));
+        trustbox_transport::seal(&report.enclave, &key, weights, random).unwrap()
     }
 
     #[test]

@@ -74,7 +74,7 @@ pub trait Activity {
     /// Entries from `number` on, at most [`PAGE`].
     #[command(2)]
     fn export(&mut self, number: u64) -> Result<Export, EnclaveError>;
-    /// The head, signed by the device over a verifier's nonce: an encoded `SignedEvidence` whose data is
+    /// The head, signed by the device over a verifier's nonce: an attestation token whose data is
     /// [`Head::encode`].
     #[command(3)]
     fn head(&mut self, nonce: [u8; 32]) -> Result<Vec<u8>, EnclaveError>;

@@ -41,7 +41,7 @@ pub trait Inference {
     /// Classifies images, one after the other in `images`.
     #[command(1)]
     fn classify(&mut self, images: &[u8]) -> Result<Vec<Answer>, EnclaveError>;
-    /// Evidence over the nonce of whoever owns the weights: the key to seal them to.
+    /// A report over the nonce of whoever owns the weights, with the key to seal them to.
     #[command(2)]
     fn offer(&mut self, nonce: [u8; 32]) -> Result<Vec<u8>, EnclaveError>;
     /// Takes weights sealed to that key, in place of any it had.

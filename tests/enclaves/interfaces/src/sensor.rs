@@ -62,7 +62,7 @@ pub trait Sensors {
     /// Takes a reading with its authenticator: HMAC-SHA-256 with the sensor's key over [`Reading::encode`].
     #[command(2)]
     fn submit(&mut self, reading: Reading, authenticator: [u8; 32]) -> Result<Summary, EnclaveError>;
-    /// What was read, signed by the device over a verifier's nonce: an encoded `SignedEvidence` whose data is
+    /// What was read, signed by the device over a verifier's nonce: an attestation token whose data is
     /// [`Summary::encode`].
     #[command(3)]
     fn summary(&mut self, nonce: [u8; 32]) -> Result<Vec<u8>, EnclaveError>;

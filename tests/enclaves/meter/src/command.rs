@@ -11,7 +11,7 @@ pub const RECORD: u32 = 1;
 pub const QUERY: u32 = 2;
 /// Asks for the tariff, which is the publisher's secret until the meter runs.
 pub const TARIFF: u32 = 3;
-/// Has the total signed: the request is a nonce of 32 bytes, the reply an encoded `SignedEvidence` whose data is the SHA-256
+/// Has the total signed: the request is a nonce of 32 bytes, the reply an attestation token whose data is the SHA-256
 /// of the reply to [`QUERY`]. It needs the device, so the enclave itself answers it.
 pub const REPORT: u32 = 4;
 

@@ -7,7 +7,7 @@ pub const IDENTITY: u32 = 1;
 pub const SPIN: u32 = 2;
 /// Panics.
 pub const PANIC: u32 = 3;
-/// A nonce of 32 bytes, then data; the reply is the encoded `SignedEvidence`.
+/// A nonce of 32 bytes, then data; the reply is an attestation token.
 pub const REPORT: u32 = 4;
 /// `<index> <add>`: adds to a counter, 0 to read it; the reply is its value.
 pub const COUNTER: u32 = 5;

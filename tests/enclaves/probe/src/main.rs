@@ -142,8 +142,7 @@ fn forbidden(request: &[u8], reply: &mut Reply) -> Result<(), EnclaveError> {
 fn show_ticket(ticket: &[u8], reply: &mut Reply) -> Result<(), EnclaveError> {
     match ask(Command::EnclaveCounter as u32, &[ticket, &READ_COUNTER_0].concat()) {
         Ok(answer) => {
-            let (CounterReply { value }, _) =
-                wire::decode_prefix(&answer).map_err(|_| EnclaveError::NO_ANSWER)?;
+            let CounterReply { value } = wire::decode(&answer).map_err(|_| EnclaveError::NO_ANSWER)?;
             write!(reply, "{value}")?;
         }
         Err(failure) => write!(reply, "{:#010x}", failure.code)?,

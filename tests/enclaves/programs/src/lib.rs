@@ -1,14 +1,13 @@
-//! What the host programs of the example enclaves share: numbered cases, printed as TAP, and evidence checked.
+//! What the host programs of the example enclaves share: numbered cases, printed as TAP, and reports checked.
 #![forbid(unsafe_code)]
 
 use std::fmt::Display;
 use std::process::ExitCode;
 
-use trustbox_api::evidence::{Evidence, Report};
 use trustbox_api::message::Nonce;
-use trustbox_api::{Bytes, DeviceId, PublicKey, wire};
+use trustbox_api::{Bytes, PublicKey};
 use trustbox_client::TrustBox;
-use trustbox_package::verify;
+use trustbox_verifier::{Report, Token};
 
 /// Why a case failed; also everything that has a text.
 pub struct Failed(String);
@@ -59,29 +58,19 @@ pub fn run<T>(mut with: T, cases: &[Case<T>]) -> ExitCode {
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// A device as somebody far away knows it.
-pub struct Known {
-    device_id: DeviceId,
-    attestation_key: PublicKey,
-}
+/// A device as somebody far away knows it: by its attestation key.
+pub struct Known(PublicKey);
 
 impl Known {
-    /// Notes device and attestation key. This program runs on the device itself and so learns no more than Linux says; a
-    /// verifier that decides something notes them at the factory.
+    /// Notes the key. This program runs on the device itself and so learns no more than Linux says; a verifier that decides
+    /// something has it from the factory's certificate.
     pub fn note(trustbox: &mut TrustBox) -> Result<Self, Failed> {
-        let head = trustbox.log_head(nonce())?;
-        let signed: trustbox_api::evidence::SignedEvidence<'_> =
-            wire::decode(&head).map_err(|_| "the head of the log does not decode")?;
-        Ok(Self { device_id: trustbox.info()?.device_id, attestation_key: signed.signer })
+        Ok(Self(trustbox.info()?.attestation_key.ok_or("the device has no attestation key")?))
     }
 
-    /// The report in `evidence`, provided that this device's key signed it over `nonce` for the enclave `uuid`.
-    pub fn report(&self, evidence: &[u8], nonce: Nonce, uuid: &str) -> Result<Report, Failed> {
-        let Evidence::Report(report) = verify::evidence(evidence, &self.attestation_key)? else {
-            Err("the evidence is no report")?
-        };
-        same!(report.device_id, self.device_id, "device of the report");
-        same!(report.nonce, nonce, "nonce of the report");
+    /// The report in `token`, provided that this device's key signed it over `nonce` for the enclave `uuid`.
+    pub fn report<'a>(&self, token: &'a [u8], nonce: Nonce, uuid: &str) -> Result<Report<'a>, Failed> {
+        let report = Token::parse(token)?.verify_report(&self.0, &nonce.0)?;
         same!(report.enclave.uuid.to_string(), uuid, "enclave of the report");
         Ok(report)
     }

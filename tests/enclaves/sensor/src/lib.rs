@@ -105,8 +105,9 @@ fn check_authentic(
 mod tests {
     extern crate std;
 
-    use trustbox_enclave::{Evidence, fake};
+    use trustbox_enclave::fake;
     use trustbox_example_interfaces::sensor::{SensorsClient, SensorsService};
+    use trustbox_verifier::Token;
 
     use super::*;
 
@@ -130,10 +131,10 @@ mod tests {
             input.submit(reading, signed(&keys[sensor as usize - 1], &reading)).unwrap();
         }
         let want = Summary { count: 3, lowest: -3_000, highest: 21_000, sum: 38_500 };
-        let evidence = input.summary([9; 32]).unwrap();
-        let found = trustbox_package::verify::evidence(&evidence, &fake::attestation_key()).unwrap();
-        let Evidence::Report(report) = found else { panic!() };
-        assert_eq!(report.data[..], want.encode());
+        let report = input.summary([9; 32]).unwrap();
+        let report = Token::parse(&report).unwrap();
+        let report = report.verify_report(&fake::attestation_key(), &[9; 32]).unwrap();
+        assert_eq!(report.data, want.encode());
     }
 
     #[test]

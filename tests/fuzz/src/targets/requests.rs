@@ -7,7 +7,7 @@
 use trustbox_api::command::{Command, Rule, Shape, TABLE};
 use trustbox_api::log::Channel;
 use trustbox_api::message::{
-    AttestRequest, ChallengeRequest, CsrRequest, DestroyKeyRequest, InstallChunkRequest, LogHeadRequest, LogRequest,
+    AttestRequest, ChallengeRequest, CsrRequest, DestroyKeyRequest, InstallChunkRequest, LogRequest,
     OpenRequest, Purpose, UninstallRequest,
 };
 use trustbox_api::statement::{Audience, Decommission, Kind, Lock, Revocation, Revoked, RotateRoot};
@@ -120,10 +120,9 @@ fn seeds(command: Command) -> Vec<Vec<u8>> {
         }
         Command::DestroyKey => of_all_stages(&encode(&DestroyKeyRequest { key: class_key() })),
         Command::Log => Channel::ALL.iter().map(|channel| encode(&LogRequest { channel: *channel })).flat_map(|request| of_all_stages(&request)).collect(),
-        Command::LogHead => of_all_stages(&encode(&LogHeadRequest { nonce: Bytes([4; 32]) })),
         Command::Attest => of_all_stages(&encode(&AttestRequest { nonce: [4; 32].into_iter().collect() })),
         Command::Csr => of_all_stages(&encode(&CsrRequest { nonce: Bytes([4; 32]) })),
-        Command::EnclaveReport => of_an_enclave(&[&[4; 32][..], &[3, 1, 2, 3]].concat()),
+        Command::EnclaveReport => of_an_enclave(&[&[4; 32][..], &[3, 1, 2, 3, 0]].concat()),
         Command::EnclaveCounter => of_an_enclave(&[1, 5]),
         Command::EnclaveNote | Command::EnclaveKey => of_an_enclave(b"\x04text"),
     }

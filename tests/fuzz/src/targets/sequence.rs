@@ -5,10 +5,10 @@ use trustbox_api::command::Command;
 use trustbox_api::key::{DeviceId, Uuid};
 use trustbox_api::message::{
     ChallengeReply, ChallengeRequest, CounterRequest, DestroyKeyRequest, InstallChunkRequest, KeyRequest,
-    NoteRequest, Nonce, OpenRequest, Purpose, ReportRequest, UninstallRequest,
+    NoteRequest, Nonce, OpenRequest, Purpose, ReportData, ReportRequest, UninstallRequest,
 };
 use trustbox_api::statement::{Audience, Decommission, Kind, Lock, Revocation, Revoked, RotateRoot};
-use trustbox_api::{Bytes, wire};
+use trustbox_api::{Bytes, PublicKey, wire};
 
 use crate::oracle::{self, Seen};
 use crate::quick::key;
@@ -202,7 +202,9 @@ impl<'a> Play<'a> {
                 (Command::EnclaveKey, encode(&KeyRequest { ticket, label }))
             }
             _ => {
-                let (nonce, data) = (Bytes([variant; 32]), [variant].into_iter().collect());
+                let transport_key = (variant & 1 == 0).then_some(PublicKey(Bytes([variant; 64])));
+                let data = ReportData { bytes: [variant].into_iter().collect(), transport_key };
+                let nonce = Bytes([variant; 32]);
                 (Command::EnclaveReport, encode(&ReportRequest { ticket, nonce, data }))
             }
         };

@@ -65,7 +65,8 @@ fn exported(trustbox: &mut TrustBox) -> Outcome {
     let count =
         (0..9).try_fold(0, |_, minute| client.append(&format!("minute {minute}")).map(|head| head.count))?;
     let log = export(&mut client, first, count)?;
-    let report = known.report(&client.head(nonce.0)?, nonce, UUID)?;
+    let head = client.head(nonce.0)?;
+    let report = known.report(&head, nonce, UUID)?;
     same!(log.head().map(|head| head.encode().to_vec()), Some(report.data.to_vec()), "head");
     same!(log.entries.len(), 10, "entries");
     Ok(())

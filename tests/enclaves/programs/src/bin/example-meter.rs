@@ -57,7 +57,8 @@ fn signed(trustbox: &mut TrustBox) -> Outcome {
     let shown = line(trustbox, QUERY, "")?;
     let evidence = ask(trustbox, REPORT, &nonce.0)?;
     let report = known.report(&evidence, nonce, UUID)?;
-    same!(report.data[..], Sha256::digest(shown)[..], "data of the report");
+    same!(report.data, &Sha256::digest(shown)[..], "data of the report");
+    same!(report.transport_key, None, "transport key of the report");
     Ok(())
 }
 

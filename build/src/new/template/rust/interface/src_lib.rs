@@ -36,7 +36,7 @@ pub trait {{Type}} {
     /// Greets somebody.
     #[command(1)]
     fn greet(&mut self, name: &str) -> Result<Greeting, EnclaveError>;
-    /// The count, signed by the device over a verifier's nonce: an encoded `SignedEvidence`.
+    /// The count, signed by the device over a verifier's nonce: an attestation token.
     #[command(2)]
     fn report(&mut self, nonce: [u8; 32]) -> Result<Vec<u8>, EnclaveError>;
 }

@@ -1,47 +1,47 @@
 //! CBOR in deterministic encoding (RFC 8949, 4.2.1), into a buffer that may be too short: what a token needs, and no more.
 
 /// There is no room.
-pub struct Full;
+pub(crate) struct Full;
 
 /// Writes items one behind the other.
-pub struct Encoder<'a> {
+pub(crate) struct Encoder<'a> {
     out: &'a mut [u8],
     at: usize,
 }
 
 impl<'a> Encoder<'a> {
     /// Begins at the start of `out`.
-    pub fn new(out: &'a mut [u8]) -> Self {
+    pub(crate) fn new(out: &'a mut [u8]) -> Self {
         Self { out, at: 0 }
     }
 
     /// Bytes written.
-    pub fn length(&self) -> usize {
+    pub(crate) fn length(&self) -> usize {
         self.at
     }
 
     /// The front of a map of so many pairs.
-    pub fn map(&mut self, pairs: usize) -> Result<&mut Self, Full> {
+    pub(crate) fn map(&mut self, pairs: usize) -> Result<&mut Self, Full> {
         self.head(5, pairs as u64)
     }
 
     /// The front of an array of so many items.
-    pub fn array(&mut self, items: usize) -> Result<&mut Self, Full> {
+    pub(crate) fn array(&mut self, items: usize) -> Result<&mut Self, Full> {
         self.head(4, items as u64)
     }
 
     /// A byte string.
-    pub fn bytes(&mut self, bytes: &[u8]) -> Result<&mut Self, Full> {
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<&mut Self, Full> {
         self.head(2, bytes.len() as u64)?.raw(bytes)
     }
 
     /// A text.
-    pub fn text(&mut self, text: &str) -> Result<&mut Self, Full> {
+    pub(crate) fn text(&mut self, text: &str) -> Result<&mut Self, Full> {
         self.head(3, text.len() as u64)?.raw(text.as_bytes())
     }
 
     /// A number.
-    pub fn integer(&mut self, number: impl Into<i128>) -> Result<&mut Self, Full> {
+    pub(crate) fn integer(&mut self, number: impl Into<i128>) -> Result<&mut Self, Full> {
         let number = number.into();
         let (major, argument) = if number < 0 { (1, -1 - number) } else { (0, number) };
         self.head(major, u64::try_from(argument).map_err(|_| Full)?)
