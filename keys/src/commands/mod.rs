@@ -3,5 +3,6 @@
 pub(crate) mod ceremony;
 pub(crate) mod client;
 pub(crate) mod factory;
+pub(crate) mod page_user;
 pub(crate) mod serve;
 pub(crate) mod station;

@@ -10,7 +10,9 @@ use trustbox_keys::factory::holder_of_ca;
 use trustbox_keys::files;
 use trustbox_keys::station::journal::{self, State};
 use trustbox_keys::station::link::Place;
-use trustbox_keys::station::{Config, Progress, Station, voucher};
+use trustbox_keys::station::outbox::Sent;
+use trustbox_keys::station::signed::VOUCHER;
+use trustbox_keys::station::{Config, Progress, Station};
 
 /// Makes devices of blank boards, several at once: identity, certificates, owner, class keys, lock, voucher. Exit status 1 where
 /// one did not pass; the same again goes on where each device is.
@@ -28,6 +30,14 @@ pub(crate) struct Run {
     /// Takes devices whose hardware unique key is a test key or a stub. NOT-TRUSTED
     #[arg(long)]
     dangerously_any_hardware_key: bool,
+}
+
+/// Tells the registry what became of devices, as far as it has not heard yet: for a line that was offline.
+#[derive(Args)]
+pub(crate) struct Sync {
+    /// The line's configuration
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
 }
 
 /// Lists what became of devices: a report of a line, as lines for people, CSV or JSON.
@@ -61,12 +71,36 @@ impl Run {
         ensure!(names.len() == self.devices.len(), "two devices have the same name");
         let station = Station::open(Config::load(&self.config)?, self.dangerously_any_hardware_key, load)?;
         let outcomes = station.run(&self.devices, &Progress::new(self.json));
+        if !station.is_offline() {
+            // What does not get there now waits in the outbox.
+            match station.sync() {
+                Ok(sent) => sent.refused.iter().for_each(say_refused),
+                Err(error) => eprintln!(
+                    "warning: the registry does not hear of this yet: {error:#}\nhelp: trustbox-keys sync"
+                ),
+            }
+        }
         let failed = outcomes.iter().filter(|outcome| outcome.result.is_err()).count();
         match failed {
             0 => Ok(()),
             _ => bail!("{failed} of {} devices did not pass", outcomes.len()),
         }
     }
+}
+
+impl Sync {
+    pub(crate) fn run(&self, load: impl Fn(&Path) -> Result<SigningKey>) -> Result<()> {
+        let station = Station::open(Config::load(&self.config)?, false, load)?;
+        let Sent { taken, refused } = station.sync()?;
+        refused.iter().for_each(say_refused);
+        println!("{taken} reports taken, {} refused", refused.len());
+        ensure!(refused.is_empty(), "{} reports are refused, and stay in the outbox", refused.len());
+        Ok(())
+    }
+}
+
+fn say_refused((path, why): &(PathBuf, String)) {
+    eprintln!("refused: {}: {why}", path.display());
 }
 
 impl Devices {
@@ -102,7 +136,7 @@ impl Devices {
 impl Voucher {
     pub(crate) fn run(&self) -> Result<()> {
         let (file, key) = (files::read(&self.file)?, holder_of_ca(&self.factory_ca)?);
-        let shown = voucher::verify(&file, &key).with_context(|| self.file.display().to_string())?;
+        let shown = VOUCHER.verify(&file, &key).with_context(|| self.file.display().to_string())?;
         println!("{}", serde_json::to_string_pretty(&shown)?);
         Ok(())
     }

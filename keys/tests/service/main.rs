@@ -3,7 +3,9 @@
 mod content_keys;
 mod endpoints;
 mod factory;
+mod line;
 mod operation;
+mod page;
 mod refusals;
 mod releases;
 #[path = "../support/mod.rs"]
