@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Sync(station::Sync),
     Devices(station::Devices),
     Voucher(station::Voucher),
+    Label(station::Label),
+    Export(station::Export),
     Status(ceremony::Status),
     Tls(ceremony::Tls),
     Serve(serve::Serve),

@@ -83,6 +83,8 @@ fn run(command: Command, keys: &Keys) -> Result<()> {
         Command::Sync(args) => args.run(|path| keys.load(path)),
         Command::Devices(args) => args.run(),
         Command::Voucher(args) => args.run(),
+        Command::Label(args) => args.run(),
+        Command::Export(args) => args.run(),
         Command::Status(args) => args.run(),
         Command::Tls(args) => args.run(),
         Command::Serve(args) => args.run(),
