@@ -80,6 +80,7 @@ fn run(command: Command, keys: &Keys) -> Result<()> {
         Command::Init(args) => args.run(now()?),
         Command::Certify(args) => args.run(&keys.load(&args.ca_key)?),
         Command::Station(args) => args.run(|path| keys.load(path)),
+        Command::Fuse(args) => args.run(),
         Command::Sync(args) => args.run(|path| keys.load(path)),
         Command::Devices(args) => args.run(),
         Command::Voucher(args) => args.run(),

@@ -16,6 +16,7 @@
 
 pub mod claim;
 pub mod config;
+pub mod fuse;
 pub mod journal;
 pub mod label;
 mod line;
