@@ -84,8 +84,8 @@ impl Work<'_> {
     pub(super) fn all(&mut self, info: Info) -> Result<(), Failure> {
         self.journal.entry.state = State::Begun;
         self.journal.entry.failure = None;
-        self.identify(&info)?;
         self.claim("identify")?;
+        self.identify(&info)?;
         self.done("identify", &info.lifecycle)?;
         let detail = self.certify(&info).named("certify", "certificate", AGAIN)?;
         self.done("certify", &detail)?;

@@ -8,6 +8,7 @@ mod operation;
 mod page;
 mod refusals;
 mod releases;
+mod station;
 #[path = "../support/mod.rs"]
 mod support;
 
