@@ -44,6 +44,8 @@ const GOALS: &[(&str, Part, About, f64)] = &[
     ("keys_p99_million", Part::Keys, About::Ratio, 2.0),
     ("keys_verify", Part::Keys, About::Value, 500.0),
     ("keys_lost_records", Part::Keys, About::Value, 0.0),
+    ("keys_page", Part::Keys, About::Value, 200.0),
+    ("keys_page_postgres", Part::Keys, About::Value, 200.0),
 ];
 
 /// Takes all figures in one run, or those of a part.

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Subcommand;
+use trustbox_keys::fuses::Plan;
 
 use crate::boot::certificates::Counters;
-use crate::boot::fuses::Plan;
+use crate::boot::fuses;
 use crate::boot::root_keys::Choice;
 use crate::builder::Builder;
 
@@ -51,7 +52,7 @@ impl BoardKeys {
             .board
             .hardware()
             .with_context(|| format!("{} is emulated: it has no fuses", self.platform))?;
-        Ok(Plan::of(&builder.board, &builder.root_keys(&self.keys)?, Counters::default()))
+        Ok(fuses::plan(&builder.board, &builder.root_keys(&self.keys)?, Counters::default()))
     }
 }
 
@@ -60,10 +61,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.action {
         Action::Plan { board, out } => {
             std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
-            board.plan()?.write(out)?;
+            fuses::write(&board.plan()?, out)?;
             println!("{}", out.join("FUSES.md").display());
             Ok(())
         }
-        Action::Write { board } => board.plan()?.refuse(),
+        Action::Write { board } => fuses::refuse(&board.plan()?),
     }
 }

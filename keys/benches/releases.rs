@@ -1,8 +1,9 @@
 //! How fast the key service releases, beside the same cryptography alone; whether a million devices make it slower; whether three
-//! instances lose a record when one is killed. Prints a line of JSON for each figure; `build/tb bench keys` shows them.
+//! instances lose a record when one is killed; how fast the line's page is. `-- page` takes the last alone. Prints a line of JSON for each figure; `build/tb bench keys` shows them.
 //!
 //! Everything is on this host: service, database, clients. Challenges and tokens are made before the clock runs.
 
+mod page;
 #[path = "../tests/support/postgres.rs"]
 mod postgres;
 #[path = "../tests/support/mod.rs"]
@@ -45,10 +46,14 @@ const UNLIMITED: &str =
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    if std::env::args().any(|word| word == "page") {
+        return runtime.block_on(page::figures());
+    }
     verify();
     runtime.block_on(async {
         releases().await;
         lost_records().await;
+        page::figures().await;
     });
 }
 

@@ -11,7 +11,7 @@ use trustbox_api::{DeviceId, Uuid};
 use trustbox_keys::class_keys::parse_key_ref;
 use trustbox_package::request::parse_hex;
 
-use crate::commands::{ceremony, client, factory, serve, station};
+use crate::commands::{ceremony, client, factory, fuse, page_user, serve, station};
 use crate::seal::Seal;
 use crate::verify::Verify;
 
@@ -32,11 +32,16 @@ pub(crate) enum Command {
     Init(ceremony::Init),
     Certify(factory::Certify),
     Station(station::Run),
+    Fuse(fuse::Fuse),
+    Sync(station::Sync),
     Devices(station::Devices),
     Voucher(station::Voucher),
+    Label(station::Label),
+    Export(station::Export),
     Status(ceremony::Status),
     Tls(ceremony::Tls),
     Serve(serve::Serve),
+    PageUser(page_user::PageUser),
     ImportKeys(serve::ImportKeys),
     Backup(serve::Backup),
     Restore(serve::Restore),

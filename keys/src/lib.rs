@@ -9,6 +9,7 @@
 //! - [`roles`]: whose keys there are, and how each is made.
 //! - [`dev`]: development keys, generated on first use and NOT-TRUSTED.
 //! - [`reference`]: what a verifier must expect of a device, as files.
+//! - [`fuses`]: what is written to a board's fuses, and in which order.
 //! - [`show`]: what a statement says.
 //! - [`protocol`], [`policy`], [`audit`]: what the key-release service and its clients say to each other, who gets which
 //!   key, and the log that shows it. `README.md` beside this crate is the guide.
@@ -29,6 +30,7 @@ pub mod evidence;
 #[cfg(feature = "service")]
 pub mod factory;
 pub mod files;
+pub mod fuses;
 pub mod issue;
 pub mod policy;
 pub mod protocol;

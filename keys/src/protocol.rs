@@ -112,6 +112,26 @@ pub struct DeviceChange {
     pub reason: String,
 }
 
+/// Takes a device in hand for a station.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClaimRequest {
+    /// Which station, on which machine.
+    pub station: String,
+    /// What is made of it.
+    pub sku: String,
+    /// The step that was done last.
+    pub step: String,
+}
+
+/// Tells what became of a device.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReportRequest {
+    /// The signed report, as the station wrote it.
+    pub report: String,
+}
+
 /// Makes a key, or gives it another policy.
 #[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -68,7 +68,7 @@ impl Builder {
         }
         copy(&u_boot.join("u-boot.config"), &out.join("u-boot.config"))?;
         fs::write(out.join("NOT-TRUSTED"), not_trusted(root, keys))?;
-        fuses::Plan::of(&self.board, root, counters).write(out)
+        fuses::write(&fuses::plan(&self.board, root, counters), out)
     }
 
     /// U-Boot for this board that boots signed images only.

@@ -179,18 +179,23 @@ impl KeyService {
 }
 
 fn configure(program: &Path, keys: &DevKeys, folder: &Path) -> Result<()> {
+    // The factory CA's certificate is made with the development keys.
+    let dev =
+        keys.private_path(Role::FactoryCa).parent().context("development keys have a folder")?.to_path_buf();
+    Tool::new(program).arg("dev-init").arg(&dev).output()?;
     let tls = Tool::new(program).arg("tls").arg(folder.join("tls")).args(["--host", "127.0.0.1"]);
     let clients = ["--client", "admin:demo", "--client", "factory:line", "--client", "build-agent:publisher"];
     tls.args(clients).output()?;
     files::write_private(&folder.join("store.key"), ClassKey::generate()?.expose())?;
     let at = |path: PathBuf| path.display().to_string();
     let config = format!(
-        "listen = \"127.0.0.1:0\"\ndatabase = \"sqlite:keys.db\"\nowner-root = {:?}\nreleaser = {:?}\nrevokers = [{:?}]\n\
+        "listen = \"127.0.0.1:0\"\ndatabase = \"sqlite:keys.db\"\nowner-root = {:?}\nreleaser = {:?}\nrevokers = [{:?}]\nfactory-ca = {:?}\n\
          [tls]\ncertificate = \"tls/server.pem\"\nkey = \"tls/server.key.pem\"\nclients = \"tls/ca.pem\"\n\
          [vault]\nkind = \"sealed\"\nkey = \"store.key\"\n",
         at(keys.public_path(Role::OwnerRoot)),
         at(keys.private_path(Role::Releaser)),
         at(keys.public_path(Role::Revoker)),
+        at(dev.join("factory-ca.pem")),
     );
     fs::write(folder.join("service.toml"), config)?;
     // The emulated device stays provisioned: only a locked one with production firmware is secured.

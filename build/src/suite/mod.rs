@@ -14,6 +14,7 @@ mod libtest;
 pub(crate) mod miri;
 pub(crate) mod on_device;
 mod packages;
+mod page;
 mod remote;
 mod signing;
 mod station;
@@ -112,6 +113,7 @@ const CHECKS: &[(&str, bool, Check)] = &[
     ("signing", false, |builder, _| signing::run(builder)),
     ("packages", false, |builder, _| packages::run(builder)),
     ("keys", false, |builder, _| keys::run(builder)),
+    ("page", false, |builder, _| page::run(builder)),
     ("yocto", false, |builder, _| yocto::run(builder)),
     ("firmware", false, |builder, _| firmware::run(builder)),
     ("boot", false, |builder, _| boot::run(builder)),

@@ -25,6 +25,8 @@ use crate::tool::Tool;
 
 const GROUP: &str = "station";
 const NAMES: [&str; 3] = ["one", "two", "three"];
+/// The device that is made without the service.
+const OFFLINE: &str = "four";
 /// Steps after which a station is killed.
 const STEPS: [&str; 6] = ["identify", "certify", "provision", "enrol", "keys", "lock"];
 /// The service releases this key to devices of the class `demo`.
@@ -36,13 +38,19 @@ pub(crate) fn run(builder: &Builder) -> Result<Vec<Case>> {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let (stop, images) = (&stop, &line.images);
-        let devices: Vec<_> =
-            NAMES.iter().map(|name| scope.spawn(|| device(images, &line.folder, name, stop))).collect();
+        let devices: Vec<_> = NAMES
+            .iter()
+            .chain(&[OFFLINE])
+            .map(|name| scope.spawn(|| device(images, &line.folder, name, stop)))
+            .collect();
         let case = |name: &str, result: Result<()>| Case::of(GROUP, name, result);
         cases.push(case("a station of three is killed in the middle", line.killed(&NAMES, "certify")));
+        cases.push(case("a station on another machine leaves the device to it", line.claimed()));
         cases.push(case("a station is killed after each step of a device", line.killed_everywhere()));
         cases.push(case("started again, three devices pass", line.passes()));
         cases.push(case("once more changes nothing", line.again()));
+        cases.push(case("a line without its service passes, and syncs later", line.offline()));
+        cases.push(case("labels and what customers get", line.for_customers()));
         cases.push(case("a foreign owner's device is refused and named", line.foreign()));
         stop.store(true, Ordering::Relaxed);
         for device in devices {
@@ -79,8 +87,6 @@ impl Line {
         DirBuilder::new().mode(0o700).create(&folder)?;
         let service = KeyService::start(builder, &keys, &folder.join("keys"))?;
         let program = builder.repo().root().join("target/debug/trustbox-keys");
-        // The factory CA's certificate is made with the development keys.
-        Tool::new(&program).arg("dev-init").arg(builder.repo().dev_keys()).output()?;
         configure(&keys, &builder.repo().dev_keys(), &folder, &service)?;
         Ok(Self { images, program, service: service.into(), folder, _gone_with_it: temporary })
     }
@@ -139,6 +145,8 @@ impl Line {
         // A release that a killed station had asked for already is one more.
         let counted = enrolled == NAMES.len() && released >= NAMES.len();
         ensure!(counted, "the audit log has {enrolled} devices, {released} releases");
+        let reported = service.audited("report", "allowed")?;
+        ensure!(reported == NAMES.len(), "the registry heard of {reported} devices");
         for device in self.devices()? {
             let id = device["device_id"].as_str().context("no id")?;
             let voucher = self.voucher(id)?;
@@ -155,6 +163,62 @@ impl Line {
         ensure!(self.vouchers()? == before, "vouchers changed");
         let enrolled = self.service.borrow().audited("enrol-device", "allowed")?;
         ensure!(enrolled == NAMES.len(), "devices were enrolled again");
+        Ok(())
+    }
+
+    /// The same device, another station with a journal of its own: the lease on the device and in the registry.
+    fn claimed(&self) -> Result<()> {
+        let output = self.station("second.toml", &NAMES[..1]).command().output()?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let named = said.contains("\"claimed\"") && said.contains("another station has it: line-1@");
+        ensure!(output.status.code() == Some(1) && named, "{said}");
+        Ok(())
+    }
+
+    /// The service is nowhere; what the registry must hear waits in the outbox, and gets there once.
+    fn offline(&self) -> Result<()> {
+        let said = self.said("offline.toml", &[OFFLINE])?;
+        ensure!(said.contains("none: this line is offline"), "{said}");
+        let before = self.service.borrow().audited("report", "allowed")?;
+        let sync = |config: &str| {
+            let tool = Tool::new(&self.program).args(["sync", "--config"]).arg(self.folder.join(config));
+            Ok::<_, anyhow::Error>(tool.command().output()?)
+        };
+        let away = sync("offline.toml")?;
+        let complaint = String::from_utf8_lossy(&away.stderr).into_owned();
+        ensure!(away.status.code() == Some(1) && complaint.contains("cannot connect"), "{complaint}");
+        for expected in ["1 reports taken, 0 refused", "0 reports taken, 0 refused"] {
+            let there = sync("online.toml")?;
+            let said = String::from_utf8_lossy(&there.stdout).into_owned();
+            ensure!(there.status.success() && said.contains(expected), "{said}");
+        }
+        let service = self.service.borrow();
+        let (reported, enrolled) =
+            (service.audited("report", "allowed")?, service.audited("enrol-device", "allowed")?);
+        ensure!(
+            (reported, enrolled) == (before + 1, NAMES.len() + 1),
+            "{reported} reports, {enrolled} devices"
+        );
+        Ok(())
+    }
+
+    fn for_customers(&self) -> Result<()> {
+        let (ca, out) = (self.folder.join("factory-ca.pem"), self.folder.join("export"));
+        let export = |words: &[&str]| {
+            let tool = Tool::new(&self.program).arg("export").arg(self.folder.join("journal")).args(words);
+            tool.arg("--factory-ca").arg(&ca).arg("--out").arg(&out).output()?;
+            Ok::<_, anyhow::Error>(fs::read_to_string(&out)?)
+        };
+        let lines = export(&["--sku", "edge-demo"])?;
+        let first: Value = serde_json::from_str(lines.lines().next().context("nothing is exported")?)?;
+        ensure!(lines.lines().count() == NAMES.len() && first["voucher"]["signature"].is_string(), "{lines}");
+        ensure!(export(&["--csv"])?.lines().count() == NAMES.len() + 1, "the list has other devices");
+        ensure!(export(&["--until", "2026-01-01T00:00:00Z"])?.is_empty(), "devices of another shift");
+        let id = first["device_id"].as_str().context("no id")?;
+        let voucher = self.folder.join(format!("journal/{id}.voucher.json"));
+        let label = Tool::new(&self.program).arg("label").arg(voucher).arg("--factory-ca").arg(&ca);
+        label.arg("--out").arg(&out).output()?;
+        ensure!(fs::read_to_string(&out)?.contains("<svg"), "no label");
         Ok(())
     }
 
@@ -189,6 +253,7 @@ impl Line {
 }
 
 fn configure(keys: &DevKeys, dev: &Path, folder: &Path, service: &KeyService) -> Result<()> {
+    let (url, line) = (service.url(), service.line());
     let name = KeyName::try_from(CLASS_KEY).map_err(|_| anyhow!("class key name is too long"))?;
     let releaser = public_key(keys.releaser.verifying_key());
     let releaser = issue::delegate_releaser(&keys.owner_root, &releaser, &[name], 1)?;
@@ -198,18 +263,26 @@ fn configure(keys: &DevKeys, dev: &Path, folder: &Path, service: &KeyService) ->
     fs::write(folder.join("expected.toml"), expected)?;
     let other = files::generate()?;
     files::store_public(&folder.join("other-root.pub.pem"), &other)?;
-    let config = |root: &Path, journal: &str| {
+    let config = |station: &str, root: &Path, journal: &str, service: &str| {
         format!(
-            "station = \"line 1\"\nsku = \"edge-demo\"\njournal = \"{journal}\"\nauthority = {:?}\nowner-root = {root:?}\n\
+            "station = \"{station}\"\nsku = \"edge-demo\"\njournal = \"{journal}\"\nauthority = {:?}\nowner-root = {root:?}\n\
              factory-ca = \"factory-ca.pem\"\nfactory-ca-key = {:?}\nstatements = [\"releaser.statement\"]\n\
-             references = [\"expected.toml\"]\nclass = \"demo\"\nclass-keys = [\"{CLASS_KEY}\"]\nservice = {:?}\nidentity = {:?}\n",
+             references = [\"expected.toml\"]\nclass = \"demo\"\nclass-keys = [\"{CLASS_KEY}\"]\nidentity = {:?}\n{service}\n",
             keys.private_path(Role::ProvisioningAuthority),
             keys.private_path(Role::FactoryCa),
-            service.url(),
-            service.line(),
+            line,
         )
     };
-    fs::write(folder.join("station.toml"), config(&keys.public_path(Role::OwnerRoot), "journal"))?;
-    fs::write(folder.join("foreign.toml"), config(Path::new("other-root.pub.pem"), "foreign"))?;
+    let (own, other) = (keys.public_path(Role::OwnerRoot), Path::new("other-root.pub.pem"));
+    let online = format!("service = {url:?}");
+    for (name, station, root, journal, service) in [
+        ("station.toml", "line 1", own.as_path(), "journal", online.as_str()),
+        ("second.toml", "line 2", &own, "second", &online),
+        ("foreign.toml", "line 1", other, "foreign", &online),
+        ("offline.toml", "line 3", &own, "away", "offline = true\nservice = \"https://127.0.0.1:1\""),
+        ("online.toml", "line 3", &own, "away", &online),
+    ] {
+        fs::write(folder.join(name), config(station, root, journal, service))?;
+    }
     Ok(())
 }

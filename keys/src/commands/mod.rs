@@ -3,5 +3,7 @@
 pub(crate) mod ceremony;
 pub(crate) mod client;
 pub(crate) mod factory;
+pub(crate) mod fuse;
+pub(crate) mod page_user;
 pub(crate) mod serve;
 pub(crate) mod station;

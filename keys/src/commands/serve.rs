@@ -111,6 +111,7 @@ impl Serve {
             let text = serde_json::json!({
                 "main": addresses.main.to_string(),
                 "operations": other(addresses.operations),
+                "page": other(addresses.page),
                 "compatibility": other(addresses.compatibility),
             });
             files::write(path, text.to_string().as_bytes())?;

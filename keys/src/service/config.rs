@@ -47,6 +47,9 @@ pub struct Config {
     /// Where metrics and health are, without TLS: for the local host or a management network.
     #[serde(default)]
     pub operations: Option<SocketAddr>,
+    /// The line's web page.
+    #[serde(default)]
+    pub page: Option<Page>,
     /// The original's endpoint.
     #[serde(default)]
     pub compatibility: Option<Compatibility>,
@@ -113,6 +116,23 @@ pub struct Limits {
     pub offline_challenge_seconds: u64,
 }
 
+/// The line's web page, over TLS with the service's certificate.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Page {
+    /// Where it is.
+    pub listen: SocketAddr,
+    /// Who may look with a password: what `trustbox-keys page-user` writes. Certificates of clients do without.
+    #[serde(default)]
+    pub users: Option<PathBuf>,
+    /// Seconds until somebody must log in again.
+    #[serde(default = "shift")]
+    pub session_seconds: u64,
+    /// Tries to log in within a minute, from one address and under one name.
+    #[serde(default = "logins")]
+    pub logins_per_minute: u32,
+}
+
 /// The endpoint of the original: no authentication, PKCS#1 v1.5. Only keys whose policy says so.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -161,6 +181,14 @@ fn instance() -> String {
     "main".to_owned()
 }
 
+fn shift() -> u64 {
+    8 * 3600
+}
+
+fn logins() -> u32 {
+    10
+}
+
 fn yes() -> bool {
     true
 }
@@ -184,6 +212,7 @@ impl Config {
             .iter_mut()
             .chain(&mut self.factory_ca)
             .chain(&mut self.passphrase_file)
+            .chain(self.page.iter_mut().flat_map(|page| &mut page.users))
             .for_each(absolute);
         self.webhooks.iter_mut().flat_map(|hook| [&mut hook.ca, &mut hook.secret]).for_each(absolute);
         match &mut self.vault {

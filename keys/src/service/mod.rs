@@ -2,7 +2,7 @@
 //!
 //! The way of a request: [`server`] (TLS, limits) → [`routes`] (role, rate) → [`release`], [`registry`], [`keys`],
 //! [`revocation`] → [`store`] (change and audit record, one transaction) → answer. Class keys stay in the [`vault`].
-//! Nothing is kept in the process that another instance would miss.
+//! The line's web [`page`] has an address of its own. Nothing is kept in the process that another instance would miss.
 
 pub mod azure;
 pub mod challenge;
@@ -11,8 +11,10 @@ pub mod config;
 pub mod content_keys;
 pub mod identity;
 pub mod keys;
+pub mod line;
 pub mod metrics;
 pub mod operations;
+pub mod page;
 pub mod problem;
 pub mod registry;
 pub mod release;
@@ -63,6 +65,8 @@ pub struct Service {
     /// Whose revocations are published, the owner root among them.
     revokers: Vec<PublicKey>,
     factory: Vec<CertificateDer<'static>>,
+    /// The key of the factory's CA, which signs reports and vouchers.
+    factory_key: Option<PublicKey>,
     metrics: Metrics,
 }
 
@@ -114,6 +118,10 @@ impl Service {
             releaser: open_releaser(&config)?,
             owner_root: owner_root.id(),
             revokers: revokers.into_iter().chain([owner_root]).collect(),
+            factory_key: config
+                .factory_ca
+                .as_deref()
+                .and_then(|path| crate::factory::holder_of_ca(path).ok()),
             factory,
             metrics: Metrics::default(),
             store,
@@ -141,6 +149,14 @@ impl Service {
     async fn device(&self, device_id: &str) -> Answer<DeviceRow> {
         let device = self.store.device(device_id).await?;
         device.ok_or_else(|| Refusal::new(Reason::NotFound, "no such device"))
+    }
+
+    /// The key of the factory's CA.
+    fn factory_key(&self) -> Answer<PublicKey> {
+        let none = || {
+            Refusal::new(Reason::NotFound, "this service knows no factory with a P-256 key: see factory-ca")
+        };
+        self.factory_key.ok_or_else(none)
     }
 
     /// A key that must be there.

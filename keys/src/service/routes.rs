@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 use super::identity::{Client, Role};
 use super::problem::{Answer, Reason, Refusal};
 use super::store::change::Event;
-use super::{Service, content_keys, keys, registry, release, revocation, verification};
+use super::{Service, content_keys, keys, line, registry, release, revocation, verification};
 use crate::protocol::MAX_BODY;
 
 use Role::{Admin, Auditor, BuildAgent, Device, Factory};
@@ -72,6 +72,10 @@ routes! {
         "Enrols a device; the same again changes nothing, other keys are refused";
     POST "/v1/devices/{id}/state" ADMIN, "change-device" Some("DeviceChange"), registry::change,
         "Suspends, enrols again, revokes or decommissions a device";
+    POST "/v1/devices/{id}/claim" &[Factory], "claim-device" Some("ClaimRequest"), line::claim,
+        "Takes a device in hand for a station, or keeps it; refused while another station has it";
+    POST "/v1/reports" &[Admin, Factory], "report" Some("ReportRequest"), line::report,
+        "What a station signed of a device; the same again changes nothing";
     GET "/v1/keys" &[Admin, Auditor, BuildAgent], "list-keys" None, keys::list, "Class keys and their versions";
     GET "/v1/keys/{name}" &[Admin, Auditor, BuildAgent], "show-key" None, keys::show, "A class key with its policy";
     PUT "/v1/keys/{name}" ADMIN, "set-key" Some("KeyChange"), keys::set, "Makes a class key, or gives it another policy";
@@ -252,6 +256,8 @@ fn schemas() -> Value {
             "device_key_certificate": text()})),
         "DeviceChange": object(&["state", "reason"], json!({
             "state": {"enum": ["enrolled", "suspended", "revoked", "decommissioned"]}, "reason": text()})),
+        "ClaimRequest": object(&["station", "sku", "step"], json!({"station": text(), "sku": text(), "step": text()})),
+        "ReportRequest": object(&["report"], json!({"report": text()})),
         "KeyChange": object(&["policy"], json!({"policy": {"type": "object"}})),
         "Rotation": object(&[], json!({"overlap": number()})),
         "ContentKeyRequest": object(&["manifest", "content_key"], json!({

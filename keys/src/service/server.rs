@@ -23,7 +23,7 @@ use tower::ServiceExt;
 use super::identity::Client;
 use super::problem::{Reason, Refusal};
 use super::store::change::Event;
-use super::{Service, compatibility, operations, revocation, routes, tls};
+use super::{Service, compatibility, operations, page, revocation, routes, tls};
 
 /// How long a handshake, or the head of a request, may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -37,6 +37,8 @@ pub struct Addresses {
     pub main: SocketAddr,
     /// For metrics and health.
     pub operations: Option<SocketAddr>,
+    /// For browsers.
+    pub page: Option<SocketAddr>,
     /// For devices of old.
     pub compatibility: Option<SocketAddr>,
 }
@@ -66,9 +68,13 @@ impl Running {
         };
         let acceptor = TlsAcceptor::from(tls::mutual(&config.tls)?);
         let main = listen(config.listen, Some(acceptor), routes::router(&service)).await?;
-        let mut addresses = Addresses { main, operations: None, compatibility: None };
+        let mut addresses = Addresses { main, operations: None, page: None, compatibility: None };
         if let Some(address) = config.operations {
             addresses.operations = Some(listen(address, None, operations::router(&service)).await?);
+        }
+        if let Some(own) = &config.page {
+            let acceptor = TlsAcceptor::from(tls::optional(&config.tls)?);
+            addresses.page = Some(listen(own.listen, Some(acceptor), page::router(&service, own)).await?);
         }
         if let Some(old) = &config.compatibility {
             let tls = old.tls.then(|| tls::one_sided(&config.tls)).transpose()?.map(TlsAcceptor::from);

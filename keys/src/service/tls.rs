@@ -4,15 +4,27 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use rustls::ServerConfig;
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{ClientCertVerifierBuilder, WebPkiClientVerifier};
 
 use super::config::Tls;
 use crate::tls::{identity, provider, roots};
 
 /// For clients with a certificate.
 pub fn mutual(tls: &Tls) -> Result<Arc<ServerConfig>> {
+    verifying(tls, |verifier| verifier)
+}
+
+/// For browsers, which may have one.
+pub fn optional(tls: &Tls) -> Result<Arc<ServerConfig>> {
+    verifying(tls, ClientCertVerifierBuilder::allow_unauthenticated)
+}
+
+fn verifying(
+    tls: &Tls,
+    how: impl FnOnce(ClientCertVerifierBuilder) -> ClientCertVerifierBuilder,
+) -> Result<Arc<ServerConfig>> {
     let verifier = WebPkiClientVerifier::builder_with_provider(roots(&tls.clients)?.into(), provider());
-    let verifier = verifier.build().with_context(|| tls.clients.display().to_string())?;
+    let verifier = how(verifier).build().with_context(|| tls.clients.display().to_string())?;
     let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     let (chain, key) = identity(&tls.certificate, &tls.key)?;
     Ok(Arc::new(builder.with_client_cert_verifier(verifier).with_single_cert(chain, key)?))

@@ -38,6 +38,9 @@ pub struct Config {
     pub class_keys: Vec<String>,
     /// The key service.
     pub service: String,
+    /// The line works without it: devices get no class keys here, and the registry hears of them when `sync` says so.
+    #[serde(default)]
+    pub offline: bool,
     /// Who asks it: folder of a client of role `factory`.
     pub identity: PathBuf,
 }

@@ -5,12 +5,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use trustbox_api::PublicKey;
+use trustbox_package::sign::public_key;
 use trustbox_verifier::ReferenceValues;
 
+use super::claim::Claimant;
 use super::config::Config;
 use super::journal::{Journal, State};
 use super::link::{Link, Place};
-use super::steps::{AGAIN, Info, Named, Work};
+use super::outbox::{Outbox, Sent};
+use super::report::{Reason, Report};
+use super::steps::{AGAIN, Info, JOURNAL, Named, Work};
 use super::{Failure, Outcome, Progress};
 use crate::SigningKey;
 use crate::factory::Authority;
@@ -51,6 +55,11 @@ impl Station {
         })
     }
 
+    /// Whether it works without the registry.
+    pub fn is_offline(&self) -> bool {
+        self.config.offline
+    }
+
     /// Takes several devices at once; returns what became of each.
     pub fn run(&self, devices: &[(String, Place)], progress: &Progress) -> Vec<Outcome> {
         std::thread::scope(|scope| {
@@ -85,22 +94,68 @@ impl Station {
         progress: &Progress,
         device_id: &mut Option<String>,
     ) -> Result<(), Failure> {
+        let started = now();
         let mut link = Link::open(place).named("identify", "link", AGAIN)?;
         let info = Info::of(&mut link).named("identify", "link", AGAIN)?;
         *device_id = Some(info.device_id.clone());
         let claimed = Journal::claim(&self.config.journal, &info.device_id, &self.config.station);
-        let claimed = claimed.named("identify", "journal", "see to the journal's folder")?;
+        let claimed = claimed.named("identify", "journal", JOURNAL)?;
         let mut journal = claimed.context("another station works on this device").named(
             "identify",
             "claimed",
             "leave it to the other station",
         )?;
-        let mut work = Work { station: self, link: &mut link, journal: &mut journal, name, progress };
+        let claimant = Claimant::of(&self.config.station);
+        let mut work = Work {
+            station: self,
+            link: &mut link,
+            journal: &mut journal,
+            claimant: &claimant,
+            name,
+            progress,
+        };
         let result = work.all(info);
+        if result.as_ref().is_err_and(|failure| failure.name == "claimed") {
+            // What becomes of it is for the other station to say.
+            return result;
+        }
+        claimant.release(&mut link);
         journal.entry.state = if result.is_ok() { State::Passed } else { State::Failed };
         journal.entry.failure = result.as_ref().err().map(ToString::to_string);
         let step = journal.entry.step.clone();
-        let written = journal.done(&step, now()).named("journal", "journal", "see to the journal's folder");
-        result.and(written)
+        let written = journal.done(&step, now()).and_then(|()| self.report(&journal, &result, started));
+        result.and(written.named("journal", "journal", JOURNAL))
+    }
+
+    /// What the registry is to hear, into the outbox.
+    fn report(&self, journal: &Journal, result: &Result<(), Failure>, started: u64) -> Result<()> {
+        let entry = &journal.entry;
+        let failure = result.as_ref().err().map(|failure| Reason {
+            name: failure.name.to_owned(),
+            what: failure.what.clone(),
+            help: failure.help.to_owned(),
+        });
+        let voucher = match &failure {
+            None => Some(String::from_utf8(files::read(&journal.beside("voucher.json"))?.to_vec())?),
+            Some(_) => None,
+        };
+        let report = Report {
+            device_id: entry.device_id.clone(),
+            station: self.config.station.clone(),
+            sku: self.config.sku.clone(),
+            started,
+            time: now(),
+            step: entry.step.clone(),
+            failure,
+            entry: entry.entry.clone(),
+            voucher,
+        };
+        Outbox::of(&self.config.journal)?.put(&report, &report.sign(&self.factory_key)?)
+    }
+
+    /// Tells the registry what it has not heard yet.
+    pub fn sync(&self) -> Result<Sent> {
+        let key = public_key(self.factory_key.verifying_key());
+        Outbox::of(&self.config.journal)?.send(&self.config.service, &self.config.identity, &key)
     }
 }

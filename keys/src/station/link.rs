@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 /// How long a command may take; the longest makes an RSA key.
 const PATIENCE: Duration = Duration::from_secs(300);
 /// Where files go on a device; it is gone with the next start.
-const FOLDER: &str = "/tmp/trustbox-station";
+pub(super) const FOLDER: &str = "/tmp/trustbox-station";
 
 /// Where a device is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -66,12 +66,17 @@ impl Link {
         }
     }
 
+    /// Runs a command; returns its exit status and what it printed.
+    pub(super) fn said(&mut self, argv: &[&str]) -> Result<Said> {
+        match self {
+            Self::Unix(stream, reader) => over_socket(stream, reader, argv),
+            Self::Ssh(host) => over_ssh(host, argv),
+        }
+    }
+
     /// Runs a command; returns what it printed, or what it complained of.
     pub fn run(&mut self, argv: &[&str]) -> Result<Vec<u8>> {
-        let (status, stdout, stderr) = match self {
-            Self::Unix(stream, reader) => over_socket(stream, reader, argv)?,
-            Self::Ssh(host) => over_ssh(host, argv)?,
-        };
+        let (status, stdout, stderr) = self.said(argv)?;
         let said = String::from_utf8_lossy(&stderr);
         ensure!(status == 0, "{}: exit status {status}: {}", argv.join(" "), said.trim());
         Ok(stdout)
@@ -99,7 +104,8 @@ impl Link {
     }
 }
 
-type Said = (i64, Vec<u8>, Vec<u8>);
+/// Exit status, standard output, standard error.
+pub(super) type Said = (i64, Vec<u8>, Vec<u8>);
 
 fn over_socket(stream: &mut UnixStream, reader: &mut BufReader<UnixStream>, argv: &[&str]) -> Result<Said> {
     stream.write_all(format!("{}\n", json!({"argv": argv})).as_bytes())?;
@@ -121,6 +127,35 @@ fn over_ssh(host: &str, argv: &[&str]) -> Result<Said> {
     ssh.args(["-o", "BatchMode=yes", "-o", "ConnectTimeout=10", host, "--", &quoted.join(" ")]);
     let output = ssh.stdin(Stdio::null()).output().context("cannot start ssh")?;
     Ok((output.status.code().unwrap_or(-1).into(), output.stdout, output.stderr))
+}
+
+/// This host as a device, for tests: what a command does here, it would do there.
+#[cfg(test)]
+pub(super) mod here {
+    use std::os::unix::net::UnixListener;
+    use std::path::Path;
+    use std::thread::JoinHandle;
+
+    use super::*;
+
+    pub(in crate::station) fn host(folder: &Path) -> (JoinHandle<()>, Place) {
+        let path = folder.join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        let serve = move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                for line in BufReader::new(stream.try_clone().unwrap()).lines() {
+                    let asked: Value = serde_json::from_str(&line.unwrap()).unwrap();
+                    let words: Vec<String> = serde_json::from_value(asked["argv"].clone()).unwrap();
+                    let output = Command::new(&words[0]).args(&words[1..]).output().unwrap();
+                    let text = |bytes: &[u8]| BASE64_STANDARD.encode(bytes);
+                    let answer = json!({"status": output.status.code(), "stdout": text(&output.stdout), "stderr": text(&output.stderr)});
+                    stream.write_all(format!("{answer}\n").as_bytes()).unwrap();
+                }
+            }
+        };
+        (std::thread::spawn(serve), Place::Unix(path.display().to_string()))
+    }
 }
 
 #[cfg(test)]

@@ -14,12 +14,17 @@
 //! | `verify` | a fresh token, held against what is expected | |
 //! | `voucher` | what the factory did, signed | the journal has it |
 
+pub mod claim;
 pub mod config;
+pub mod fuse;
 pub mod journal;
+pub mod label;
 mod line;
 pub mod link;
+pub mod outbox;
+pub mod report;
+pub mod signed;
 mod steps;
-pub mod voucher;
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};

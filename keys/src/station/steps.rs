@@ -11,10 +11,12 @@ use trustbox_package::request::hex;
 use trustbox_package::sign::public_key;
 use trustbox_verifier::{Claims, ReferenceValues, Tier, Token, appraise};
 
+use super::claim::Claimant;
 use super::journal::{Journal, State};
 use super::line::Station;
 use super::link::Link;
-use super::{Failure, Progress, voucher};
+use super::signed::VOUCHER;
+use super::{Failure, Progress};
 use crate::client::blocking;
 use crate::factory::Requested;
 use crate::files;
@@ -35,7 +37,10 @@ impl<T> Named<T> for Result<T> {
 
 pub(super) const AGAIN: &str =
     "check cable and power, then start the station again: it goes on where the device is";
-const SERVICE: &str = "see whether the key service runs, then start the station again";
+pub(super) const JOURNAL: &str =
+    "see to the journal's folder: space and permissions, then start the station again";
+const OTHERS: &str = "leave it to the other station; where that is gone, its lease ends after ten minutes";
+const SERVICE: &str = "see whether the key service runs and its network, then start the station again";
 const ASIDE: &str = "put the device aside: it is not one for this line";
 
 /// What `trustbox info` says, as far as a station asks.
@@ -70,6 +75,7 @@ pub(super) struct Work<'a> {
     pub(super) station: &'a Station,
     pub(super) link: &'a mut Link,
     pub(super) journal: &'a mut Journal,
+    pub(super) claimant: &'a Claimant,
     pub(super) name: &'a str,
     pub(super) progress: &'a Progress,
 }
@@ -78,30 +84,51 @@ impl Work<'_> {
     pub(super) fn all(&mut self, info: Info) -> Result<(), Failure> {
         self.journal.entry.state = State::Begun;
         self.journal.entry.failure = None;
+        self.claim("identify")?;
         self.identify(&info)?;
         self.done("identify", &info.lifecycle)?;
         let detail = self.certify(&info).named("certify", "certificate", AGAIN)?;
         self.done("certify", &detail)?;
         let detail = self.provision(&info).named("provision", "provision", AGAIN)?;
         self.done("provision", detail)?;
-        self.enrol().named("enrol", "registry", SERVICE)?;
-        self.done("enrol", "in the registry")?;
-        let detail = self.keys().named("keys", "class-keys", SERVICE)?;
-        self.done("keys", &detail)?;
+        if self.station.config.offline {
+            self.done("enrol", "later: this line is offline")?;
+            self.done("keys", "none: this line is offline")?;
+        } else {
+            self.enrol()?;
+            self.done("enrol", "in the registry")?;
+            let detail = self.keys().named("keys", "class-keys", SERVICE)?;
+            self.done("keys", &detail)?;
+        }
         let detail = self.lock().named("lock", "lock", AGAIN)?;
         self.done("lock", detail)?;
         let facts =
             self.verify().named("verify", "evidence", "put the device aside: see which claim is wrong")?;
         self.done("verify", "attested")?;
-        let detail = self.voucher(&facts).named("voucher", "voucher", "see to the journal's folder")?;
+        let detail = self.voucher(&facts).named("voucher", "voucher", JOURNAL)?;
         self.done("voucher", &detail)
     }
 
     /// Written down before the next step begins.
     fn done(&mut self, step: &'static str, detail: &str) -> Result<(), Failure> {
-        self.journal.done(step, now()).named(step, "journal", "see to the journal's folder")?;
+        self.journal.done(step, now()).named(step, "journal", JOURNAL)?;
         self.progress.step(self.name, step, detail);
-        Ok(())
+        // The last step ends the lease anyway.
+        if step == "voucher" { Ok(()) } else { self.claim(step) }
+    }
+
+    /// Takes or renews the lease.
+    fn claim(&mut self, step: &'static str) -> Result<(), Failure> {
+        let others = |who: String| anyhow!("another station has it: {who}");
+        let found = self.claimant.on_device(self.link).named(step, "link", AGAIN)?;
+        found.map_or(Ok(()), |who| Err(others(who))).named(step, "claimed", OTHERS)?;
+        let config = &self.station.config;
+        if config.offline {
+            return Ok(());
+        }
+        let found = self.claimant.in_registry(config, &self.journal.entry.device_id, step);
+        let found = found.named(step, "registry", SERVICE)?;
+        found.map_or(Ok(()), |who| Err(others(who))).named(step, "claimed", OTHERS)
     }
 
     fn identify(&self, info: &Info) -> Result<(), Failure> {
@@ -209,12 +236,26 @@ impl Work<'_> {
         })
     }
 
-    fn enrol(&self) -> Result<()> {
-        let entry = self.journal.entry.entry.as_ref().context("the journal has no certificates")?;
-        let path = format!("/v1/devices/{}", self.journal.entry.device_id);
-        let answer = self.call("PUT", &path, &serde_json::to_value(entry)?)?;
-        ensure!(answer["state"] == "enrolled", "the registry has the device as {}", answer["state"]);
-        Ok(())
+    fn enrol(&self) -> Result<(), Failure> {
+        let asked = || {
+            let entry = self.journal.entry.entry.as_ref().context("the journal has no certificates")?;
+            let path = format!("/v1/devices/{}", self.journal.entry.device_id);
+            let (config, body) = (&self.station.config, serde_json::to_vec(entry)?);
+            blocking(&config.service, &config.identity, async |mut connection| {
+                connection.send("PUT", Some(&path), body, &[]).await
+            })
+        };
+        let answer = asked().named("enrol", "registry", SERVICE)?;
+        let duplicate = answer.status == 409;
+        let state = answer.json().and_then(|answer| {
+            ensure!(answer["state"] == "enrolled", "the registry has the device as {}", answer["state"]);
+            Ok(())
+        });
+        if duplicate {
+            state.named("enrol", "duplicate-serial", ASIDE)
+        } else {
+            state.named("enrol", "registry", SERVICE)
+        }
     }
 
     fn keys(&mut self) -> Result<String> {
@@ -276,7 +317,7 @@ impl Work<'_> {
 
     fn voucher(&self, facts: &Value) -> Result<String> {
         let path = self.journal.beside("voucher.json");
-        let shown = |file: &[u8]| Ok(format!("voucher {}…", &voucher::fingerprint(file)?.to_string()[..16]));
+        let shown = |file: &[u8]| Ok(format!("voucher {}…", &VOUCHER.fingerprint(file)?.to_string()[..16]));
         let entry = self.journal.entry.entry.as_ref().context("the journal has no certificates")?;
         let attestation_key = BASE64_STANDARD.decode(&entry.attestation_key)?;
         let attestation_key = parse_attestation_key(&attestation_key).map(|key| key.id().to_string());
@@ -293,18 +334,18 @@ impl Work<'_> {
         let mut previous = None;
         if path.exists() {
             let file = files::read(&path)?;
-            let mut before = voucher::verify(&file, &public_key(station.factory_key.verifying_key()))?;
+            let mut before = VOUCHER.verify(&file, &public_key(station.factory_key.verifying_key()))?;
             let fields = before.as_object_mut().context("the voucher is no object")?;
             fields.remove("time");
             fields.remove("previous");
             if before == value {
                 return shown(&file);
             }
-            previous = Some(voucher::fingerprint(&file)?.to_string());
+            previous = Some(VOUCHER.fingerprint(&file)?.to_string());
         }
         value["time"] = now().into();
         value["previous"] = previous.into();
-        let file = voucher::sign(&value, &station.factory_key)?;
+        let file = VOUCHER.sign(&value, &station.factory_key)?;
         files::write(&path, &file)?;
         shown(&file)
     }

@@ -3,9 +3,12 @@
 mod content_keys;
 mod endpoints;
 mod factory;
+mod line;
 mod operation;
+mod page;
 mod refusals;
 mod releases;
+mod station;
 #[path = "../support/mod.rs"]
 mod support;
 

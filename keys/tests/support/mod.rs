@@ -1,6 +1,9 @@
 //! A key service on this host with its database in a folder of its own, devices that are keys in memory, and clients.
 #![allow(dead_code, reason = "every test program uses a part of it")]
 
+pub mod bench;
+pub mod browser;
+pub mod line;
 pub mod load;
 pub mod package;
 

@@ -11,7 +11,7 @@ use super::change::{Value, bind, placeholders};
 use crate::audit::{Head, Record};
 
 /// Tables and their columns, in an order in which they can be filled; numbers are marked.
-const TABLES: [(&str, &[&str]); 9] = [
+const TABLES: [(&str, &[&str]); 13] = [
     ("settings", &["name", "value"]),
     (
         "devices",
@@ -32,13 +32,32 @@ const TABLES: [(&str, &[&str]); 9] = [
     ("approvals", &["action", "object", "actor", "time#"]),
     ("revocations", &["sequence#", "statement", "time#"]),
     ("clients", &["fingerprint", "subject", "time#"]),
+    ("line_reports", &["id", "device_id", "time#", "file"]),
+    (
+        "line_devices",
+        &[
+            "device_id",
+            "station",
+            "sku",
+            "state",
+            "step",
+            "failure",
+            "what",
+            "help",
+            "seconds#",
+            "time#",
+            "voucher",
+        ],
+    ),
+    ("line_yields", &["day#", "station", "sku", "first#", "passed#", "failed#", "latest#"]),
+    ("vouchers", &["fingerprint", "device_id", "time#", "file"]),
     ("audit", &["sequence#", "previous", "hash", "body"]),
 ];
 
 impl Store {
     /// Writes everything, from one moment: a line `{"table":…,"row":{…}}` each, the head of the audit log last.
     ///
-    /// What waits for a webhook is not in it.
+    /// What waits for a webhook is not in it, nor who has a device in hand or is logged in.
     pub async fn backup(&self, out: &mut dyn Write) -> Result<Head> {
         let mut transaction = self.pool.begin().await?;
         // Nothing changes while the head is locked.

@@ -4,6 +4,7 @@
 pub mod backup;
 mod batch;
 pub mod change;
+pub mod line;
 pub mod writer;
 
 use std::sync::Once;
@@ -23,10 +24,11 @@ use crate::service::problem::{Answer, Reason, Refusal};
 /// Records of one page of an export.
 const PAGE: i64 = 1000;
 const DEVICE_KEY_CERTIFICATES: &str = include_str!("../../../migrations/2_device_key_certificates.sql");
-const SQLITE_MIGRATIONS: [&str; 2] =
-    [include_str!("../../../migrations/sqlite/1_tables.sql"), DEVICE_KEY_CERTIFICATES];
-const POSTGRES_MIGRATIONS: [&str; 2] =
-    [include_str!("../../../migrations/postgres/1_tables.sql"), DEVICE_KEY_CERTIFICATES];
+const LINE: &str = include_str!("../../../migrations/3_line.sql");
+const SQLITE_MIGRATIONS: [&str; 3] =
+    [include_str!("../../../migrations/sqlite/1_tables.sql"), DEVICE_KEY_CERTIFICATES, LINE];
+const POSTGRES_MIGRATIONS: [&str; 3] =
+    [include_str!("../../../migrations/postgres/1_tables.sql"), DEVICE_KEY_CERTIFICATES, LINE];
 
 /// The database.
 #[derive(Clone)]
