@@ -20,7 +20,7 @@ use crate::suite::Case;
 
 /// What `tb test` does.
 const CUTS: u32 = 20;
-const TURNS: u64 = 20_000;
+const TURNS: u64 = 10_000;
 const SEED: u64 = 1;
 
 /// Runs a campaign.

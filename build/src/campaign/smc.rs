@@ -62,7 +62,7 @@ const PATTERN: &[u8; 80] =
 const SAMPLES: usize = 96;
 /// Turns of one boot, and how long they may take without KVM and beside other work.
 const TURNS: u64 = 200_000;
-const LIMIT: Duration = Duration::from_secs(600);
+const LIMIT: Duration = Duration::from_secs(300);
 /// How long a short trial may take until its first finding.
 const SHORT: Duration = Duration::from_secs(90);
 /// What the program says.
