@@ -61,19 +61,21 @@ fn between<'a>(segments: &[Segment<'a>], start: u64, end: u64) -> Result<&'a [u8
     inside.with_context(|| format!("nothing is loaded from {start:#x} to {end:#x}"))
 }
 
-/// Each read-only region, in whole pages, smaller ones first.
+/// Each read-only region, in whole pages, smaller ones first. The page with the ELF header is one: ldelf maps it to read it, and
+/// leaves it there.
 fn application(elf: &[u8]) -> Result<[u8; 32]> {
     let segments = elf::segments(elf)?;
-    let mut regions = Vec::new();
+    let mut regions = vec![elf.get(..PAGE).context("it has no page")?.to_vec()];
     for segment in segments.iter().filter(|segment| !segment.writable) {
         let range = segment.address..segment.address + segment.content.len() as u64;
         ensure!(segment.address % PAGE as u64 == 0, "a read-only segment does not begin with a page");
+        ensure!(!segment.content.starts_with(b"\x7fELF"), "the ELF header is in a segment");
         ensure!(!elf::relocated(elf)?.any(|at| range.contains(&at)), "relocations in what is measured");
         let mut region = segment.content.to_vec();
         region.resize(region.len().next_multiple_of(PAGE), 0);
         regions.push(region);
     }
-    ensure!(!regions.is_empty(), "nothing is read-only");
+    ensure!(regions.len() > 1, "nothing is read-only");
     regions.sort_by(|one, two| one.len().cmp(&two.len()).then_with(|| one.cmp(two)));
     Ok(regions.iter().fold(Sha256::new(), |hash, region| hash.chain_update(region)).finalize().into())
 }
@@ -95,10 +97,13 @@ mod tests {
     #[test]
     fn a_trusted_application_is_its_read_only_pages_smaller_ones_first() {
         let elf = with_segments(&[(0, CODE, false), (0x2000, DATA, false), (0x3000, &[3; 8], true)]);
-        let want = Sha256::new().chain_update(padded(DATA, PAGE)).chain_update(padded(CODE, 2 * PAGE));
+        // The page with the header begins with another octet than that of the data, which decides between the two.
+        let want = Sha256::new().chain_update(padded(DATA, PAGE)).chain_update(&elf[..PAGE]);
+        let want = want.chain_update(padded(CODE, 2 * PAGE));
         assert_eq!(application(&elf).unwrap(), <[u8; 32]>::from(want.finalize()));
-        let other = with_segments(&[(0, CODE, false), (0x2000, DATA, false), (0x3000, &[4; 9], true)]);
+        let other = with_segments(&[(0, CODE, false), (0x2000, DATA, false), (0x3000, &[4; 8], true)]);
         assert_eq!(application(&other).unwrap(), application(&elf).unwrap());
+        assert!(application(&with_segments(&[(0, CODE, false), (0, &elf, false)])).is_err());
         assert!(application(&with_segments(&[(0, CODE, true)])).is_err());
         assert!(application(&with_segments(&[(8, CODE, false)])).is_err());
     }
