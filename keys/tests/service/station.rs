@@ -208,6 +208,7 @@ async fn a_service_a_vault_or_a_disk_that_is_gone_is_named_and_comes_back() {
     let mut admin = line.live.as_ref().unwrap().client("admin-alice").await;
     admin.ok("PUT", "/v1/keys/meter", &json!({"policy": {}})).await;
     assert!(line.fails(&bench, "keys", "class-keys").await.what.contains("evidence"));
+    let mut admin = line.live.as_ref().unwrap().client("admin-alice").await;
     let policy = json!({"policy": {"evidence": {"lifecycles": [0x2000]}}});
     admin.ok("PUT", "/v1/keys/meter", &policy).await;
     drop(admin);
@@ -269,6 +270,7 @@ async fn a_line_without_its_service_passes_and_reports_later() {
     assert!(sent.taken == 0 && sent.refused[0].1.contains("does not verify"), "{sent:?}");
     fs::write(&file, good).unwrap();
     assert_eq!(line.sync("offline.toml").await.taken, 1);
+    let mut admin = line.live.as_ref().unwrap().client("admin-alice").await;
     assert_eq!(admin.ok("GET", &path, &Value::Null).await["state"], "enrolled");
     assert!(fs::read_dir(Path::new(&outbox)).unwrap().next().is_none());
     drop(admin);
@@ -335,6 +337,8 @@ async fn a_device_that_comes_back_is_erased_first_and_made_anew_with_a_trace() {
     assert_eq!(says["returned"], json!([RETURN.fingerprint(&good).unwrap().to_string()]));
     // An order is good for one return.
     line.sync("station.toml").await;
+    // A connection that is idle for long is closed: under load that was long.
+    let mut admin = line.live.as_ref().unwrap().client("admin-alice").await;
     admin.ok("POST", &format!("{at}/state"), &change).await;
     admin.refused("POST", &format!("{at}/return"), &asked, 409, "conflict").await;
     drop(admin);
