@@ -11,7 +11,7 @@ use trustbox_api::{DeviceId, Uuid};
 use trustbox_keys::class_keys::parse_key_ref;
 use trustbox_package::request::parse_hex;
 
-use crate::commands::{ceremony, client, factory, fuse, page_user, serve, station};
+use crate::commands::{ceremony, client, factory, fuse, page_user, returned, serve, station};
 use crate::seal::Seal;
 use crate::verify::Verify;
 
@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Station(station::Run),
     Fuse(fuse::Fuse),
     Sync(station::Sync),
+    ReturnOrder(returned::ReturnOrder),
+    TakeBack(returned::TakeBack),
     Devices(station::Devices),
     Voucher(station::Voucher),
     Label(station::Label),

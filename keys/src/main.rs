@@ -82,6 +82,8 @@ fn run(command: Command, keys: &Keys) -> Result<()> {
         Command::Station(args) => args.run(|path| keys.load(path)),
         Command::Fuse(args) => args.run(),
         Command::Sync(args) => args.run(|path| keys.load(path)),
+        Command::ReturnOrder(args) => args.run(|path| keys.load(path)),
+        Command::TakeBack(args) => args.run(|path| keys.load(path)),
         Command::Devices(args) => args.run(),
         Command::Voucher(args) => args.run(),
         Command::Label(args) => args.run(),

@@ -112,6 +112,14 @@ pub struct DeviceChange {
     pub reason: String,
 }
 
+/// Lets a device be enrolled anew that came back.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReturnRequest {
+    /// The owner's signed word, as `trustbox-keys return-order` wrote it.
+    pub order: String,
+}
+
 /// Takes a device in hand for a station.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -16,7 +16,7 @@ pub(crate) struct Fuse {
     /// How the board is reached, TOML: plan, medium, image-offset, rpmb, power-cycle, supply-on, supply-off
     #[arg(long, value_name = "FILE")]
     table: PathBuf,
-    /// The board: ssh:[USER@]HOST, serial:DEVICE or unix:PATH
+    /// The board: ssh:[USER@]HOST, or unix:PATH
     #[arg(long, value_name = "PLACE")]
     device: Place,
     /// Also write protection: no fuse can be written any more, rollback counters and revocations of keys too

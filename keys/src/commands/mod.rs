@@ -5,5 +5,6 @@ pub(crate) mod client;
 pub(crate) mod factory;
 pub(crate) mod fuse;
 pub(crate) mod page_user;
+pub(crate) mod returned;
 pub(crate) mod serve;
 pub(crate) mod station;

@@ -26,6 +26,9 @@ pub(crate) struct Run {
     /// A device: unix:PATH for an emulated one, ssh:[USER@]HOST for a board; may be repeated
     #[arg(long = "device", value_name = "NAME=PLACE", required = true, value_parser = parse_device)]
     devices: Vec<(String, Place)>,
+    /// The owner's word that a device came back and may be made anew; may be repeated
+    #[arg(long = "returned", value_name = "FILE")]
+    returned: Vec<PathBuf>,
     /// Progress and results as lines of JSON
     #[arg(long)]
     json: bool,
@@ -119,7 +122,11 @@ impl Run {
         names.sort();
         names.dedup();
         ensure!(names.len() == self.devices.len(), "two devices have the same name");
-        let station = Station::open(Config::load(&self.config)?, self.dangerously_any_hardware_key, load)?;
+        let mut station =
+            Station::open(Config::load(&self.config)?, self.dangerously_any_hardware_key, load)?;
+        for path in &self.returned {
+            station.take_returned(&files::read(path)?).with_context(|| path.display().to_string())?;
+        }
         let outcomes = station.run(&self.devices, &Progress::new(self.json));
         if !station.is_offline() {
             // What does not get there now waits in the outbox.

@@ -16,9 +16,10 @@ use super::registry::event;
 use super::store::change::Change;
 use super::store::line::Claim;
 use super::{Service, now};
-use crate::protocol::{ClaimRequest, ReportRequest, parse_device_id};
+use crate::protocol::{ClaimRequest, ReportRequest, ReturnRequest, parse_device_id};
 use crate::station::claim::LEASE;
 use crate::station::report::Report;
+use crate::station::returned::Order;
 use crate::station::signed::VOUCHER;
 
 /// Seconds of a day.
@@ -55,6 +56,37 @@ pub async fn claim(
         return Err(Refusal::new(Reason::Conflict, detail));
     }
     Ok(Json(json!({"ends": ends})))
+}
+
+/// `POST /v1/devices/{id}/return`: what the registry knew of the device is in the audit log, its reports and its vouchers.
+pub async fn returned(
+    State(service): State<Arc<Service>>,
+    Extension(client): Extension<Client>,
+    Path(id): Path<String>,
+    body: Result<Body, BytesRejection>,
+) -> Answer<Json<Value>> {
+    let asked: ReturnRequest = super::parse(&service.body(body)?)?;
+    let root = service.revokers.iter().find(|key| key.id() == service.owner_root);
+    let root = root.ok_or_else(|| Refusal::new(Reason::Internal, "the owner root is not known"))?;
+    let (order, fingerprint) = Order::verify(asked.order.as_bytes(), root)
+        .map_err(|error| Refusal::new(Reason::Malformed, format!("{error:#}")))?;
+    let conflict = |what: &str| Refusal::new(Reason::Conflict, what);
+    let row = service.device(&id).await?;
+    if row.device_id != order.device_id {
+        return Err(conflict("the return is of another device"));
+    }
+    if row.state != "decommissioned" {
+        return Err(conflict("the device is not decommissioned: first its end, then its return"));
+    }
+    if service.store.vouchers_of(&id).await?.first().is_none_or(|last| last.fingerprint != order.voucher) {
+        return Err(conflict("the return is of another voucher than the device's last one"));
+    }
+    let delete = "DELETE FROM devices WHERE device_id = $1 AND state = 'decommissioned'";
+    let reason: String = order.reason.chars().take(500).collect();
+    let keys = format!("attestation key {}, device key {}", row.attestation_key, row.device_key);
+    let event = event(&client, "return-device", &id, format!("return {fingerprint}: {reason}; had {keys}"));
+    service.writer.change(event, vec![Change::new(delete, [id.as_str().into()]).must()]).await?;
+    Ok(Json(json!({"device_id": id, "return": fingerprint.to_string()})))
 }
 
 /// `POST /v1/reports`.

@@ -72,6 +72,8 @@ routes! {
         "Enrols a device; the same again changes nothing, other keys are refused";
     POST "/v1/devices/{id}/state" ADMIN, "change-device" Some("DeviceChange"), registry::change,
         "Suspends, enrols again, revokes or decommissions a device";
+    POST "/v1/devices/{id}/return" ADMIN, "return-device" Some("ReturnRequest"), line::returned,
+        "Lets a decommissioned device be enrolled anew that came back, on the owner root's word for its last voucher";
     POST "/v1/devices/{id}/claim" &[Factory], "claim-device" Some("ClaimRequest"), line::claim,
         "Takes a device in hand for a station, or keeps it; refused while another station has it";
     POST "/v1/reports" &[Admin, Factory], "report" Some("ReportRequest"), line::report,
@@ -256,6 +258,7 @@ fn schemas() -> Value {
             "device_key_certificate": text()})),
         "DeviceChange": object(&["state", "reason"], json!({
             "state": {"enum": ["enrolled", "suspended", "revoked", "decommissioned"]}, "reason": text()})),
+        "ReturnRequest": object(&["order"], json!({"order": text()})),
         "ClaimRequest": object(&["station", "sku", "step"], json!({"station": text(), "sku": text(), "step": text()})),
         "ReportRequest": object(&["report"], json!({"report": text()})),
         "KeyChange": object(&["policy"], json!({"policy": {"type": "object"}})),

@@ -39,6 +39,9 @@ pub struct Entry {
     /// What the registry takes, certificates included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entry: Option<Device>,
+    /// Fingerprints of the returns after which it was made anew.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub returned: Vec<String>,
     /// When it was last written, in seconds since 1970.
     pub time: u64,
     /// Name of the station.

@@ -14,6 +14,7 @@ use super::journal::{Journal, State};
 use super::link::{Link, Place};
 use super::outbox::{Outbox, Sent};
 use super::report::{Reason, Report};
+use super::returned::Order;
 use super::steps::{AGAIN, Info, JOURNAL, Named, Work};
 use super::{Failure, Outcome, Progress};
 use crate::SigningKey;
@@ -30,6 +31,8 @@ pub struct Station {
     pub(super) owner_root: PublicKey,
     pub(super) statements: Vec<Vec<u8>>,
     pub(super) expected: ReferenceValues,
+    /// Devices that came back and may be made anew, each with what its return is known by.
+    pub(super) returned: Vec<(Order, String)>,
     /// Takes devices whose hardware key is not their own: development boards only. NOT-TRUSTED
     pub(super) any_hardware_key: bool,
 }
@@ -50,9 +53,17 @@ impl Station {
             owner_root: files::load_public(&config.owner_root)?,
             statements: config.statements.iter().map(read).collect::<Result<_>>()?,
             expected: reference::read(&config.references, &[])?,
+            returned: Vec::new(),
             any_hardware_key,
             config,
         })
+    }
+
+    /// Also takes a device that came back, on the owner's word.
+    pub fn take_returned(&mut self, order: &[u8]) -> Result<()> {
+        let (order, fingerprint) = Order::verify(order, &self.owner_root)?;
+        self.returned.push((order, fingerprint.to_string()));
+        Ok(())
     }
 
     /// Whether it works without the registry.

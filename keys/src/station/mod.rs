@@ -23,6 +23,7 @@ mod line;
 pub mod link;
 pub mod outbox;
 pub mod report;
+pub mod returned;
 pub mod signed;
 mod steps;
 

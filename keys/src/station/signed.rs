@@ -22,6 +22,10 @@ pub struct Signed {
 pub const VOUCHER: Signed = Signed { name: "voucher", domain: b"TrustBox voucher\0" };
 /// What a station says became of a device, for the registry.
 pub const REPORT: Signed = Signed { name: "report", domain: b"TrustBox station report\0" };
+/// What the owner says of a device that came back.
+pub const RETURN: Signed = Signed { name: "return", domain: b"TrustBox return\0" };
+/// That a device that came back was decommissioned.
+pub const RECEIPT: Signed = Signed { name: "receipt", domain: b"TrustBox receipt\0" };
 
 impl Signed {
     /// Signs a value; returns the file.

@@ -46,7 +46,7 @@ const ASIDE: &str = "put the device aside: it is not one for this line";
 /// What `trustbox info` says, as far as a station asks.
 pub(super) struct Info {
     pub(super) device_id: String,
-    lifecycle: String,
+    pub(super) lifecycle: String,
     owner_root: Option<String>,
     attestation_key: String,
     value: Value,
@@ -166,11 +166,10 @@ impl Work<'_> {
         if let Some(entry) = &self.journal.entry.entry {
             let known = BASE64_STANDARD.decode(&entry.attestation_key).ok();
             let known = known.and_then(|der| parse_attestation_key(&der)).map(|key| key.id().to_string());
-            ensure!(
-                known.as_deref() == Some(&info.attestation_key),
-                "the device has other keys than the journal knows: it was wiped"
-            );
-            return Ok(shown(entry));
+            if known.as_deref() == Some(&info.attestation_key) {
+                return Ok(shown(entry));
+            }
+            self.returned()?;
         }
         let nonce = fresh_nonce()?;
         let csr = decoded(&self.link.trustbox(&["csr", "--nonce", &hex(&nonce)])?, "csr")?;
@@ -200,6 +199,19 @@ impl Work<'_> {
         let detail = shown(&entry);
         self.journal.entry.entry = Some(entry);
         Ok(detail)
+    }
+
+    /// A device with other keys than the journal knows: it was wiped, or it came back and the owner says so.
+    fn returned(&mut self) -> Result<()> {
+        let id = &self.journal.entry.device_id;
+        let order = self.station.returned.iter().find(|(order, _)| order.device_id == *id);
+        let (order, fingerprint) = order.context(
+            "the device has other keys than the journal knows: it was wiped, and no return is given",
+        )?;
+        self.station.is_of(order, self.journal)?;
+        self.journal.entry.returned.push(fingerprint.clone());
+        self.journal.entry.entry = None;
+        Ok(())
     }
 
     fn provision(&mut self, info: &Info) -> Result<&'static str> {
@@ -331,6 +343,9 @@ impl Work<'_> {
             "device_key_sha256": entry.device_key_sha256,
             "device": facts,
         });
+        if !self.journal.entry.returned.is_empty() {
+            value["returned"] = self.journal.entry.returned.clone().into();
+        }
         let mut previous = None;
         if path.exists() {
             let file = files::read(&path)?;

@@ -10,6 +10,8 @@ use trustbox_api::message::Huk;
 use trustbox_core::fake::Device as Fake;
 use trustbox_keys::dev::Role;
 use trustbox_keys::station::journal::{self, Journal, State};
+use trustbox_keys::station::returned::Order;
+use trustbox_keys::station::signed::{RECEIPT, RETURN, VOUCHER};
 use trustbox_keys::station::{Config, Failure, Progress, Station};
 use trustbox_keys::{files, issue};
 use trustbox_package::sign::public_key;
@@ -206,6 +208,7 @@ async fn a_service_a_vault_or_a_disk_that_is_gone_is_named_and_comes_back() {
     let mut admin = line.live.as_ref().unwrap().client("admin-alice").await;
     admin.ok("PUT", "/v1/keys/meter", &json!({"policy": {}})).await;
     assert!(line.fails(&bench, "keys", "class-keys").await.what.contains("evidence"));
+    let mut admin = line.live.as_ref().unwrap().client("admin-alice").await;
     let policy = json!({"policy": {"evidence": {"lifecycles": [0x2000]}}});
     admin.ok("PUT", "/v1/keys/meter", &policy).await;
     drop(admin);
@@ -267,8 +270,77 @@ async fn a_line_without_its_service_passes_and_reports_later() {
     assert!(sent.taken == 0 && sent.refused[0].1.contains("does not verify"), "{sent:?}");
     fs::write(&file, good).unwrap();
     assert_eq!(line.sync("offline.toml").await.taken, 1);
+    let mut admin = line.live.as_ref().unwrap().client("admin-alice").await;
     assert_eq!(admin.ok("GET", &path, &Value::Null).await["state"], "enrolled");
     assert!(fs::read_dir(Path::new(&outbox)).unwrap().next().is_none());
+    drop(admin);
+    line.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_comes_back_is_erased_first_and_made_anew_with_a_trace() {
+    let line = Line::new().await;
+    let (bench, root) = (Bench::new(&line.world, 1, as_it_is), &line.world.keys.owner_root);
+    line.passes(&bench).await;
+    line.sync("station.toml").await;
+    let id = line.entry(0).device_id;
+    let voucher = line.world.path(&format!("journal/{id}.voucher.json"));
+    let first = VOUCHER.fingerprint(&fs::read(&voucher).unwrap()).unwrap().to_string();
+    let order =
+        Order { device_id: id.clone(), voucher: first.clone(), reason: "no power".to_owned(), time: 1 };
+    let (good, other) = (order.sign(root).unwrap(), Order { voucher: "00".repeat(32), ..order.clone() });
+    let take_back = async |file: &[u8]| {
+        let (station, place, file) = (line.station("station.toml"), bench.place.clone(), file.to_vec());
+        let root = root.clone();
+        tokio::task::spawn_blocking(move || station.take_back(&place, &file, &root)).await.unwrap()
+    };
+    // Neither another signature nor another voucher opens a device.
+    for wrong in [order.sign(&files::generate().unwrap()).unwrap(), other.sign(root).unwrap()] {
+        assert_eq!(take_back(&wrong).await.unwrap_err().name, "return");
+    }
+    assert!(!line.world.path(&format!("journal/{id}.returned.json")).exists());
+    take_back(&good).await.unwrap();
+    take_back(&good).await.unwrap();
+    let receipt = fs::read(line.world.path(&format!("journal/{id}.returned.json"))).unwrap();
+    let receipt = RECEIPT.verify(&receipt, &public_key(line.world.keys.factory_ca.verifying_key())).unwrap();
+    assert_eq!((&receipt["lifecycle"], &receipt["device_id"]), (&json!("decommissioned"), &json!(id)));
+    line.fails(&bench, "identify", "decommissioned").await;
+    // Repaired: the same chip with a blank storage. Its new keys are shown by a journal that knows other ones.
+    fs::rename(line.world.path("bench-1"), line.world.path("bench-before")).unwrap();
+    let repaired = Bench::new(&line.world, 1, as_it_is);
+    let path = line.world.path(&format!("journal/{id}.json"));
+    let mut entry: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    entry["entry"]["attestation_key"] =
+        crate::support::Device::new(9).entry("edge")["attestation_key"].clone();
+    fs::write(&path, entry.to_string()).unwrap();
+    line.fails(&repaired, "certify", "certificate").await;
+    // The registry lets it in again on the owner's word alone, and only after its end.
+    let mut admin = line.live.as_ref().unwrap().client("admin-alice").await;
+    let (at, text) = (format!("/v1/devices/{id}"), String::from_utf8(good.clone()).unwrap());
+    let asked = json!({"order": text});
+    admin.refused("POST", &format!("{at}/return"), &asked, 409, "conflict").await;
+    let change = json!({"state": "decommissioned", "reason": "came back"});
+    admin.ok("POST", &format!("{at}/state"), &change).await;
+    let foreign =
+        json!({"order": String::from_utf8(order.sign(&files::generate().unwrap()).unwrap()).unwrap()});
+    admin.refused("POST", &format!("{at}/return"), &foreign, 400, "malformed").await;
+    admin.ok("POST", &format!("{at}/return"), &asked).await;
+    let (mut station, place) = (line.station("station.toml"), repaired.place.clone());
+    station.take_returned(&good).unwrap();
+    let again =
+        move || station.run(&[("bench".to_owned(), place)], &Progress::new(true)).pop().unwrap().result;
+    tokio::task::spawn_blocking(again).await.unwrap().unwrap();
+    let says =
+        VOUCHER.verify(&fs::read(&voucher).unwrap(), &public_key(line.world.keys.factory_ca.verifying_key()));
+    let says = says.unwrap();
+    assert_eq!(says["previous"], first);
+    assert_eq!(says["returned"], json!([RETURN.fingerprint(&good).unwrap().to_string()]));
+    // An order is good for one return.
+    line.sync("station.toml").await;
+    // A connection that is idle for long is closed: under load that was long.
+    let mut admin = line.live.as_ref().unwrap().client("admin-alice").await;
+    admin.ok("POST", &format!("{at}/state"), &change).await;
+    admin.refused("POST", &format!("{at}/return"), &asked, 409, "conflict").await;
     drop(admin);
     line.stop().await;
 }

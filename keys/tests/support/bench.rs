@@ -152,7 +152,7 @@ impl Served {
                 Ok(Vec::new())
             }
             ["lock", file] => self.apply(Path::new(file), &|_| Command::Lock).map(|()| b"{}".to_vec()),
-            ["decommission", file] => {
+            ["decommission", file, "--yes"] => {
                 self.apply(Path::new(file), &|_| Command::Decommission).map(|()| b"{}".to_vec())
             }
             ["key", "import", file] => {
