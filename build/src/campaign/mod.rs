@@ -80,11 +80,11 @@ fn seed_of_today() -> u64 {
 
 /// The power cuts and the calls of `tb test`: a few, always the same. Hostile acts are cases of the device suite.
 pub(crate) fn check(builder: &Builder) -> Result<Vec<Case>> {
+    let calls = smc::check(builder, TURNS, SEED);
     let cuts = powercut::campaign(builder, CUTS, SEED).and_then(|summary| {
         ensure!(summary.failures.is_empty(), "{}", summary.failures.join("\n"));
         Ok(())
     });
-    let calls = smc::check(builder, TURNS, SEED);
     Ok(vec![
         Case::of("campaign", &format!("{CUTS} power cuts"), cuts),
         Case::of(

@@ -168,6 +168,8 @@ impl<'a> Bench<'a> {
         let words = [&[FINDING, DONE][..], &STOPPED].concat();
         let (which, log) = boot_until(&images, &options, &words, SHORT)?;
         ensure!(which != 1, "services that answer to anybody were not found:\n{}", end_of(&log));
+        let found = log.lines().find(|line| line.contains(words[which])).unwrap_or_default().trim();
+        ui::line(&format!("TF-A as Debian has it: {found}"));
         Ok(())
     }
 

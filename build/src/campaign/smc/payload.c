@@ -774,8 +774,8 @@ u64 run(void)
 	for (u64 at = ARENA; at < ARENA + ARENA_SIZE; at += 8)
 		*(volatile u64 *)at = 0;
 	guards(1);
-	/* All of the board's services, and the first and last functions of everybody */
-	for (u32 n = 0; n < 0x20000; n++)
+	/* All of the board's services, those that there are first, and the first and last functions of everybody */
+	for (u32 n = 0x20000; n-- > 0; )
 		any_call(FAST | OWNER(SIP) | (n & 0xffff) | (n & 0x10000 ? WIDE : 0));
 	for (u32 owner = 0; owner < TRUSTED_OS; owner++)
 		for (u32 n = 0; n < 0x180; n++)
