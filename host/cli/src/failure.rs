@@ -6,7 +6,6 @@ use trustbox_api::Error as Refused;
 use trustbox_api::message::LegacyRequest;
 use trustbox_client::Error;
 use trustbox_package::PackageError;
-use trustbox_package::verify::LogError;
 
 /// Exit statuses other than success.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -144,6 +143,7 @@ impl Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use trustbox_package::verify::LogError;
 
     #[test]
     fn every_refusal_keeps_its_number_name_and_help() {
