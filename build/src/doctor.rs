@@ -12,6 +12,8 @@ use crate::tool::Tool;
 
 /// One package name per line; shared with `build/tb`.
 const HOST_PACKAGES: &str = include_str!("../host-packages");
+/// The same, for some commands only.
+const TEST_PACKAGES: &str = include_str!("../test-packages");
 
 /// Programs whose versions matter when a result is compared with another host's.
 const PROGRAMS: [(&str, &str); 5] = [
@@ -75,8 +77,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 }
 
 fn examine() -> Report {
-    let missing_packages: Vec<_> =
-        host_packages().filter(|name| !installed(name)).map(str::to_owned).collect();
+    let missing_packages = missing(HOST_PACKAGES);
     let rust_target = rust_target();
     let programs = PROGRAMS.map(|(name, option)| Program { name, version: first_line(name, option) });
     let ready = missing_packages.is_empty() && !matches!(rust_target, RustTarget::Missing);
@@ -84,11 +85,18 @@ fn examine() -> Report {
 }
 
 fn optional() -> Vec<Optional> {
+    let for_tests = missing(TEST_PACKAGES);
     let coverage = coverage::missing_tools();
     let miri = Tool::new("rustup").args(["run", "nightly", "cargo", "miri", "--version"]).output().is_ok();
     let entry =
         |name, found, needed_by, help: &str| Optional { name, found, needed_by, help: help.to_owned() };
     vec![
+        entry(
+            "packages of tests",
+            for_tests.is_empty(),
+            "tb test, bench and campaign, which install them",
+            &if for_tests.is_empty() { String::new() } else { install(&for_tests) },
+        ),
         entry("llvm-cov", coverage.is_none(), "tb test --coverage", &coverage.unwrap_or_default()),
         entry("miri", miri, "tb test --miri", if miri { "" } else { MIRI_HELP }),
     ]
@@ -116,12 +124,20 @@ fn show(report: &Report) {
         println!("all Debian packages are installed");
     } else {
         let names = report.missing_packages.join(" ");
-        println!("missing Debian packages: {names}\nhelp: apt-get install --no-install-recommends {names}");
+        println!("missing Debian packages: {names}\nhelp: {}", install(&report.missing_packages));
     }
 }
 
-fn host_packages() -> impl Iterator<Item = &'static str> {
-    HOST_PACKAGES.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
+fn install(names: &[String]) -> String {
+    format!("apt-get install --no-install-recommends {}", names.join(" "))
+}
+
+fn missing(list: &'static str) -> Vec<String> {
+    packages(list).filter(|name| !installed(name)).map(str::to_owned).collect()
+}
+
+fn packages(list: &'static str) -> impl Iterator<Item = &'static str> {
+    list.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
 }
 
 fn installed(package: &str) -> bool {
@@ -154,11 +170,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn package_list_is_sorted_and_plain() {
-        let names: Vec<_> = host_packages().collect();
-        assert!(names.is_sorted() && names.len() > 10);
-        assert!(names.iter().all(|name| {
-            name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c))
-        }));
+    fn package_lists_are_sorted_and_plain() {
+        for list in [HOST_PACKAGES, TEST_PACKAGES] {
+            let names: Vec<_> = packages(list).collect();
+            assert!(names.is_sorted() && names.len() > 3);
+            assert!(names.iter().all(|name| {
+                name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c))
+            }));
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! The line's page: who may look, what is refused, what it shows.
 
 use serde_json::json;
+use sha2::{Digest, Sha256};
+use trustbox_api::Bytes;
 use trustbox_keys::service::identity::Role;
 use trustbox_keys::service::now;
 use trustbox_keys::service::page::users::Users;
@@ -113,6 +115,11 @@ async fn a_password_takes_a_code_that_is_good_once() {
     for headers in [[("origin", "https://evil.example")], [("sec-fetch-site", "cross-site")]] {
         assert_eq!(carol.send("POST", "/login", &typed, &headers).await.status, 403);
     }
+    // Without the cookie that came with a form there is no form, and not one that everybody could work out.
+    let mut stranger = browser(&world, &live, None).await;
+    let empty = Bytes::<32>(Sha256::digest(b"TrustBox page form\0").into());
+    let typed = format!("form={empty}&method=password&name=carol&password=correct+horse+battery&code={good}");
+    assert_eq!(stranger.send("POST", "/login", &typed, &[]).await.status, 403);
     assert_eq!(carol.by_password("carol", PASSWORD, &good).await.status, 303);
     assert!(carol.get("/audit").await.text.contains("carol, auditor"));
     let mut again = browser(&world, &live, None).await;

@@ -65,10 +65,7 @@ fn shown(
     status: StatusCode,
     error: Option<&str>,
 ) -> Answer<Response> {
-    let visit = match cookie(headers, VISIT) {
-        Some(visit) => visit,
-        None => random()?,
-    };
+    let visit = visit(headers)?;
     let form = hash("form", &visit);
     let certified = client.filter(|client| client.role.is_some_and(may_look));
     let body = html! {
@@ -110,8 +107,7 @@ pub async fn login(
     Form(typed): Form<Typed>,
 ) -> Answer<Response> {
     let client = client.map(|Extension(client)| client);
-    let visit = cookie(&headers, VISIT).unwrap_or_default();
-    check_form(&headers, &hash("form", &visit), &typed.form)?;
+    check_form(&headers, &hash("form", &visit(&headers)?), &typed.form)?;
     let name: String = typed.name.chars().filter(|c| !c.is_control()).take(32).collect();
     let certified = client.as_ref().filter(|_| typed.method == "certificate");
     let who = certified.map_or_else(|| name.clone(), |client| client.fingerprint.clone());
@@ -190,6 +186,11 @@ pub async fn logout(
     page.service.writer.change(event(viewer.actor(), "page-logout"), vec![session::end(&viewer.id)]).await?;
     let set = AppendHeaders([(header::SET_COOKIE, set_cookie(SESSION, "", 0))]);
     Ok((set, Redirect::to("/login")).into_response())
+}
+
+/// The cookie of the form that was shown, or a new one: never one that anybody could know.
+fn visit(headers: &HeaderMap) -> Answer<String> {
+    cookie(headers, VISIT).filter(|visit| !visit.is_empty()).map_or_else(random, Ok)
 }
 
 fn event(actor: String, action: &'static str) -> Event {
