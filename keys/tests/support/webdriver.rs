@@ -63,7 +63,9 @@ impl Chromium {
         } else {
             json!({"profile.managed_default_content_settings.javascript": 2})
         };
+        // What a click leads to may take a moment: an element is waited for.
         let capabilities = json!({"browserName": "chrome", "acceptInsecureCerts": true,
+            "timeouts": {"implicit": 10_000},
             "goog:loggingPrefs": {"browser": "ALL"},
             "goog:chromeOptions": {"args": arguments, "prefs": settings}});
         let made =
