@@ -75,6 +75,12 @@ impl Chromium {
     }
 
     async fn send(&mut self, method: &str, path: &str, body: Value) -> Value {
+        self.try_send(method, path, body)
+            .await
+            .unwrap_or_else(|problem| panic!("{method} {path}: {}", problem["message"]))
+    }
+
+    async fn try_send(&mut self, method: &str, path: &str, body: Value) -> Result<Value, Value> {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let request = Request::builder().method(method).uri(path).header("host", "localhost");
         let request =
@@ -84,8 +90,8 @@ impl Chromium {
         let status = response.status();
         let body = response.into_body().collect().await.unwrap().to_bytes();
         let mut answer: Value = serde_json::from_slice(&body).unwrap();
-        assert!(status.is_success(), "{method} {path}: {}", answer["value"]["message"]);
-        answer["value"].take()
+        let value = answer["value"].take();
+        if status.is_success() { Ok(value) } else { Err(value) }
     }
 
     async fn command(&mut self, method: &str, path: &str, body: Value) -> Value {
@@ -118,9 +124,19 @@ impl Chromium {
         format!("/element/{}", found[ELEMENT].as_str().unwrap())
     }
 
+    /// Follows a link or sends a form: the page is another one afterwards.
     pub async fn click(&mut self, selector: &str) {
+        let page = self.element("html").await;
         let element = self.element(selector).await;
         self.command("POST", &format!("{element}/click"), json!({})).await;
+        let path = format!("{}{page}/name", self.session);
+        for _ in 0..200 {
+            match self.try_send("GET", &path, Value::Null).await {
+                Ok(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+                Err(problem) => return assert_eq!(problem["error"], "stale element reference"),
+            }
+        }
+        panic!("a click on {selector} leads nowhere");
     }
 
     pub async fn fill(&mut self, selector: &str, text: &str) {
