@@ -27,7 +27,7 @@ pub fn write(path: &Path, notes: &str, values: &ReferenceValues, signer: &dyn Es
 }
 
 /// Reads files and puts them together. One of `signers` signed all of them, or each signed the file in its place; without any,
-/// nobody need have.
+/// nobody need have. Of different signers the first that names a thing speaks for it alone: who signs a package says nothing of OP-TEE.
 pub fn read(paths: &[PathBuf], signers: &[PublicKey]) -> Result<ReferenceValues> {
     ensure!(
         signers.len() <= 1 || signers.len() == paths.len(),
@@ -35,6 +35,7 @@ pub fn read(paths: &[PathBuf], signers: &[PublicKey]) -> Result<ReferenceValues>
         paths.len(),
         signers.len()
     );
+    let one_voice = signers.iter().all(|signer| signer.id() == signers[0].id());
     paths.iter().enumerate().try_fold(ReferenceValues::default(), |all, (at, path)| {
         let bytes = files::read(path)?;
         if let Some(signer) = signers.get(at).or(signers.first()) {
@@ -43,6 +44,9 @@ pub fn read(paths: &[PathBuf], signers: &[PublicKey]) -> Result<ReferenceValues>
         let text = std::str::from_utf8(&bytes).with_context(|| format!("{}: not UTF-8", path.display()))?;
         let values =
             toml::from_str(text).with_context(|| format!("{}: not reference values", path.display()))?;
+        if !one_voice {
+            speaks_alone(&all, &values).with_context(|| path.display().to_string())?;
+        }
         together(all, values).with_context(|| path.display().to_string())
     })
 }
@@ -54,6 +58,20 @@ fn check(path: &Path, bytes: &[u8], signer: &PublicKey) -> Result<()> {
     let signed = signature.is_ok_and(|signature| key.verify_prehash(&digest(bytes), &signature).is_ok());
     ensure!(signed, "{}: not signed by {}", path.display(), signer.id());
     Ok(())
+}
+
+/// Whether a file widens nothing that a file before it says.
+fn speaks_alone(before: &ReferenceValues, more: &ReferenceValues) -> Result<()> {
+    let both = |name: &str, lengths: [usize; 2]| {
+        ensure!(lengths.contains(&0), "{name}: a file of another signer says what is good");
+        Ok(())
+    };
+    both("implementation-ids", [before.implementation_ids.len(), more.implementation_ids.len()])?;
+    both("lifecycles", [before.lifecycles.len(), more.lifecycles.len()])?;
+    more.components.iter().try_for_each(|component| {
+        let known = before.components.iter().filter(|known| known.kind == component.kind).count();
+        both(&component.kind, [known, 1])
+    })
 }
 
 /// What both ask for. Lists of what is allowed are put together, bounds become the stricter ones.
@@ -128,7 +146,11 @@ mod tests {
         write(&paths[2], "", &values("01", "meter", "01"), &key).unwrap();
         assert!(format!("{:#}", read(&paths, &[]).unwrap_err()).contains("another owner root"));
         write(&paths[1], "", &values("00", "meter", "02"), &stranger).unwrap();
-        assert!(read(&paths[..2], &[public, other]).is_ok());
+        let widened = format!("{:#}", read(&paths[..2], &[public, other]).unwrap_err());
+        assert!(widened.contains("meter: a file of another signer says what is good"), "{widened}");
+        let lifecycles = ReferenceValues { lifecycles: vec![0x3000], ..values("00", "activity", "02") };
+        write(&paths[1], "", &lifecycles, &stranger).unwrap();
+        assert_eq!(read(&paths[..2], &[public, other]).unwrap().components.len(), 2);
         assert!(read(&paths[..2], &[other, public]).is_err() && read(&paths[..2], &[public]).is_err());
         let three = read(&paths, &[public, other]).unwrap_err();
         assert!(three.to_string().contains("3 files of reference values, 2 keys"));
