@@ -1,6 +1,6 @@
 //! Cached steps: an output folder per content key, made aside and renamed, so it is there whole or not at all.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use crate::builder::Builder;
 use crate::ui;
 
-/// Outputs of one step that are kept; older ones are removed.
+/// Outputs of one step that are kept; those not used for longest are removed.
 const KEPT_OUTPUTS: usize = 4;
 
 /// Where a running step writes.
@@ -33,6 +33,7 @@ impl Builder {
         let done = folder.join(key);
         if done.is_dir() {
             ui::cached(name);
+            just_used(&done)?;
             return Ok(done);
         }
         ui::step(name, || make_aside(&folder, &done, &self.log(name), work))?;
@@ -54,10 +55,18 @@ fn make_aside(
     fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
     let _ = fs::remove_file(log);
     work(&StepDirs { out: out.clone(), log: log.to_path_buf() })?;
-    fs::rename(&out, done).with_context(|| format!("cannot finish {}", done.display()))
+    fs::rename(&out, done).with_context(|| format!("cannot finish {}", done.display()))?;
+    // A copy that kept its times looks older than all others.
+    just_used(done)
 }
 
-/// Keeps the `keep` newest folders below `folder`.
+/// Makes it the last to be removed.
+fn just_used(done: &Path) -> Result<()> {
+    let touched = File::open(done).and_then(|folder| folder.set_modified(SystemTime::now()));
+    touched.with_context(|| format!("cannot mark {} as used", done.display()))
+}
+
+/// Keeps the `keep` folders below `folder` that were made or used last.
 pub(crate) fn remove_oldest(folder: &Path, keep: usize) -> Result<()> {
     let mut outputs: Vec<(SystemTime, PathBuf)> = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -96,6 +105,17 @@ mod tests {
         assert!(failed.is_err() && !done.exists());
         make_aside(&folder, &done, &log, |dirs| Ok(fs::write(dirs.out.join("whole"), b"x")?)).unwrap();
         assert!(done.join("whole").is_file() && !done.join("half").exists());
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn an_output_that_was_copied_with_its_times_stays() {
+        let root = std::env::temp_dir().join(format!("tb-step-old-{}", std::process::id()));
+        fs::create_dir_all(root.join("other")).unwrap();
+        let old = |dirs: &StepDirs| Ok(File::open(&dirs.out)?.set_modified(SystemTime::UNIX_EPOCH)?);
+        make_aside(&root, &root.join("new"), &root.with_extension("log"), old).unwrap();
+        remove_oldest(&root, 1).unwrap();
+        assert!(root.join("new").is_dir() && !root.join("other").exists());
         fs::remove_dir_all(root).unwrap();
     }
 
