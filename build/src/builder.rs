@@ -4,14 +4,13 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::os::unix::process::parent_id;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 
 use crate::board::Board;
 use crate::image::archive::Archive;
 use crate::lock::LockFile;
-use crate::step::remove_oldest;
+use crate::step::{just_used, remove_oldest};
 use crate::ui;
 
 /// Configurations of one source whose build folders are kept: those of all boards, media and tests.
@@ -115,7 +114,7 @@ impl Builder {
         let trees = self.work(source)?;
         let tree = trees.join(key);
         fs::create_dir_all(&tree).with_context(|| format!("cannot make {}", tree.display()))?;
-        File::open(&tree)?.set_modified(SystemTime::now())?;
+        just_used(&tree)?;
         remove_oldest(&trees, KEPT_TREES)?;
         Ok(tree)
     }

@@ -38,6 +38,7 @@ mod qemu_args;
 mod qemu_command;
 mod recognise;
 mod run;
+mod running;
 mod sbom;
 pub(crate) mod served;
 pub mod sign_ta;

@@ -61,7 +61,7 @@ fn make_aside(
 }
 
 /// Makes it the last to be removed.
-fn just_used(done: &Path) -> Result<()> {
+pub(crate) fn just_used(done: &Path) -> Result<()> {
     let touched = File::open(done).and_then(|folder| folder.set_modified(SystemTime::now()));
     touched.with_context(|| format!("cannot mark {} as used", done.display()))
 }

@@ -4,8 +4,7 @@
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::process::Child;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
@@ -17,6 +16,7 @@ use trustbox_package::ClassKey;
 use trustbox_package::sign::public_key;
 
 use crate::builder::Builder;
+use crate::running::{Running, wait_for};
 use crate::tool::Tool;
 
 /// How long the service may take to start, and to stop.
@@ -33,14 +33,7 @@ pub(crate) struct KeyService {
     program: PathBuf,
     folder: PathBuf,
     url: String,
-    child: Child,
-}
-
-impl Drop for KeyService {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+    child: Running,
 }
 
 impl KeyService {
@@ -58,6 +51,7 @@ impl KeyService {
             serve = serve.arg("--dangerously-as-root");
         }
         let child = serve.arg("--addresses").arg(&addresses).command().stderr(File::create(log)?).spawn()?;
+        let child = Running(child);
         let mut service = Self { program, folder: folder.to_path_buf(), url: String::new(), child };
         let address = service.wait_for(&addresses)?;
         service.url = format!("https://{}", address["main"].as_str().context("no address")?);
@@ -65,17 +59,16 @@ impl KeyService {
     }
 
     fn wait_for(&mut self, addresses: &Path) -> Result<Value> {
-        let start = Instant::now();
-        while start.elapsed() < PATIENCE {
+        let found = wait_for(PATIENCE, || {
             if let Ok(text) = fs::read(addresses) {
-                return Ok(serde_json::from_slice(&text)?);
+                return Ok(Some(serde_json::from_slice(&text)?));
             }
-            if let Some(status) = self.child.try_wait()? {
+            if let Some(status) = self.child.0.try_wait()? {
                 bail!("the key service ended with {status}: see target/tb/logs/trustbox-keys-serve.log");
             }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        bail!("the key service does not listen after {} s", PATIENCE.as_secs())
+            Ok(None)
+        })?;
+        found.with_context(|| format!("the key service does not listen after {} s", PATIENCE.as_secs()))
     }
 
     /// What the factory says of a device.
@@ -150,16 +143,11 @@ impl KeyService {
 
     /// Ends it in good order.
     pub(crate) fn stop(&mut self) -> Result<()> {
-        Tool::new("kill").arg("-TERM").arg(self.child.id().to_string()).output()?;
-        let start = Instant::now();
-        while start.elapsed() < PATIENCE {
-            if let Some(status) = self.child.try_wait()? {
-                ensure!(status.success(), "the key service ended with {status}");
-                return Ok(());
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        bail!("the key service does not stop")
+        Tool::new("kill").arg("-TERM").arg(self.child.0.id().to_string()).output()?;
+        let status = wait_for(PATIENCE, || Ok(self.child.0.try_wait()?))?;
+        let status = status.context("the key service does not stop")?;
+        ensure!(status.success(), "the key service ended with {status}");
+        Ok(())
     }
 
     fn call(&self, client: &str, method: &str, path: &str, body: Option<&Value>) -> Result<String> {

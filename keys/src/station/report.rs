@@ -1,7 +1,7 @@
 //! What a station says became of a device, signed with the factory CA's key: for the registry, at once or much later, over a
 //! network or on a memory stick. Whoever carries it changes nothing; the same report again is nothing new.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 use trustbox_api::{Bytes, PublicKey};
 
@@ -51,14 +51,14 @@ pub struct Report {
 impl Report {
     /// Signs it; returns the file.
     pub fn sign(&self, key: &SigningKey) -> Result<Vec<u8>> {
-        REPORT.sign(&serde_json::to_value(self)?, key)
+        REPORT.sign(self, key)
     }
 
     /// What a file says, if `key` signed it, and what it is known by.
     pub fn verify(file: &[u8], key: &PublicKey) -> Result<(Self, Bytes<32>)> {
-        let report: Self = serde_json::from_value(REPORT.verify(file, key)?).context("not a report")?;
+        let (report, fingerprint): (Self, _) = REPORT.read(file, key)?;
         ensure!(parse_device_id(&report.device_id).is_some(), "the report's device id is none");
         ensure!(report.voucher.is_none() || report.failure.is_none(), "a failed device has no voucher");
-        Ok((report, REPORT.fingerprint(file)?))
+        Ok((report, fingerprint))
     }
 }

@@ -37,14 +37,14 @@ pub struct Order {
 impl Order {
     /// Signs it with the owner root's key; returns the file.
     pub fn sign(&self, root: &SigningKey) -> Result<Vec<u8>> {
-        RETURN.sign(&serde_json::to_value(self)?, root)
+        RETURN.sign(self, root)
     }
 
     /// What a file says, if the owner root signed it, and what it is known by.
     pub fn verify(file: &[u8], root: &PublicKey) -> Result<(Self, Bytes<32>)> {
-        let order: Self = serde_json::from_value(RETURN.verify(file, root)?).context("not a return")?;
+        let (order, fingerprint): (Self, _) = RETURN.read(file, root)?;
         ensure!(parse_device_id(&order.device_id).is_some(), "the return's device id is none");
-        Ok((order, RETURN.fingerprint(file)?))
+        Ok((order, fingerprint))
     }
 }
 

@@ -4,6 +4,8 @@
 use anyhow::{Context, Result, ensure};
 use p256::ecdsa::signature::hazmat::{PrehashSigner, PrehashVerifier};
 use p256::ecdsa::{Signature, SigningKey, VerifyingKey};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use trustbox_api::{Bytes, PublicKey};
@@ -29,8 +31,8 @@ pub const RECEIPT: Signed = Signed { name: "receipt", domain: b"TrustBox receipt
 
 impl Signed {
     /// Signs a value; returns the file.
-    pub fn sign(self, value: &Value, key: &SigningKey) -> Result<Vec<u8>> {
-        let text = value.to_string();
+    pub fn sign(self, value: &impl Serialize, key: &SigningKey) -> Result<Vec<u8>> {
+        let text = serde_json::to_value(value)?.to_string();
         let signature: Signature = key.sign_prehash(&self.digest(&text))?;
         let fields = [(self.name, text), ("signature", hex(&signature.to_bytes()))];
         let fields = fields.map(|(name, text)| (name.to_owned(), Value::from(text)));
@@ -46,6 +48,12 @@ impl Signed {
         let good = verifying.verify_prehash(&self.digest(&text), &signature).is_ok();
         ensure!(good, "the {}'s signature does not verify", self.name);
         serde_json::from_str(&text).with_context(|| format!("the {} is not JSON", self.name))
+    }
+
+    /// The same as a type, and what the file is known by.
+    pub fn read<T: DeserializeOwned>(self, file: &[u8], key: &PublicKey) -> Result<(T, Bytes<32>)> {
+        let says = serde_json::from_value(self.verify(file, key)?);
+        Ok((says.with_context(|| format!("not a {}", self.name))?, self.fingerprint(file)?))
     }
 
     /// What others name this file by, and what a label shows: of the text, whoever signed it and however often.

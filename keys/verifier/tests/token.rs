@@ -1,5 +1,7 @@
 //! Tokens that the TA makes, on its fake, and what becomes of them when they are changed.
 
+mod changes;
+
 use minicbor::Encoder;
 use p256::ecdsa::SigningKey;
 use p256::ecdsa::signature::hazmat::PrehashSigner;
@@ -81,14 +83,7 @@ fn any_change_is_refused() {
     let (good, key) = token();
     let believed = |bytes: &[u8]| Token::parse(bytes).and_then(|token| token.verify(&key, &NONCE).map(drop));
     assert_eq!(believed(&good), Ok(()));
-    for at in 0..good.len() {
-        for bit in 0..8 {
-            let mut changed = good.clone();
-            changed[at] ^= 1 << bit;
-            assert!(believed(&changed).is_err(), "bit {bit} of byte {at}");
-        }
-        assert!(believed(&good[..at]).is_err(), "cut to {at}");
-    }
+    changes::are_refused(&good, |bytes| believed(bytes).is_ok());
     assert_eq!(believed(&[good.as_slice(), &[0]].concat()), Err(Refusal::Envelope("bytes are left over")));
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Made by the TA's own writer. `UPDATE_VECTORS=1 cargo test -p trustbox-verifier` writes the files anew.
 
+mod changes;
+
 use std::path::Path;
 
 use p256::ecdsa::signature::hazmat::PrehashSigner;
@@ -216,14 +218,7 @@ fn any_change_of_a_report_is_refused() {
     let believed =
         |bytes: &[u8]| Token::parse(bytes).and_then(|token| token.verify_report(&key, &NONCE).map(drop));
     assert_eq!(believed(&good), Ok(()));
-    for at in 0..good.len() {
-        for bit in 0..8 {
-            let mut changed = good.clone();
-            changed[at] ^= 1 << bit;
-            assert!(believed(&changed).is_err(), "bit {bit} of byte {at}");
-        }
-        assert!(believed(&good[..at]).is_err(), "cut to {at}");
-    }
+    changes::are_refused(&good, |bytes| believed(bytes).is_ok());
 }
 
 #[test]

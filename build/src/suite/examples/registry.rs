@@ -2,15 +2,15 @@
 //! with a password.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Child;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::builder::Builder;
+use crate::running::{Running, wait_for};
 use crate::tool::Tool;
 
 /// How long the registry may take to listen.
@@ -48,14 +48,7 @@ fn refused(result: Result<String>, why: &str) -> Result<()> {
 struct Registry {
     folder: tempfile::TempDir,
     address: String,
-    child: Child,
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+    _program: Running,
 }
 
 impl Registry {
@@ -71,23 +64,17 @@ impl Registry {
         let tool = Tool::new(program).dir(folder.path()).args(["serve", "config.yml"]);
         let log = fs::File::create(builder.log("docker-registry"))?;
         let child = tool.command_of_this_thread()?.stdout(log.try_clone()?).stderr(log).spawn()?;
-        let registry = Self { folder, address, child };
+        let registry = Self { folder, address, _program: Running(child) };
         registry.wait()?;
         Ok(registry)
     }
 
     fn wait(&self) -> Result<()> {
-        let start = Instant::now();
-        while start.elapsed() < PATIENCE {
-            if std::net::TcpStream::connect(&self.address).is_ok() {
-                return Ok(());
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        bail!(
-            "docker-registry does not listen after {} s: see target/tb/logs/docker-registry.log",
-            PATIENCE.as_secs()
-        )
+        let listening = wait_for(PATIENCE, || Ok(TcpStream::connect(&self.address).ok()))?;
+        let log = "see target/tb/logs/docker-registry.log";
+        listening
+            .map(drop)
+            .with_context(|| format!("docker-registry does not listen after {} s: {log}", PATIENCE.as_secs()))
     }
 
     /// What its author does; `trusted` when the registry's authority is known.

@@ -77,9 +77,7 @@ pub async fn devices(
     let state = ["passed", "failed"].into_iter().find(|state| *state == search.state).unwrap_or_default();
     let wanted = Wanted { prefix: prefix.clone(), state: state.to_owned(), after: search.after };
     let mut found = if is_id { page.service.store.line_devices(&wanted).await? } else { Vec::new() };
-    let more = found.len() > ROWS;
-    found.truncate(ROWS);
-    let last = found.last().filter(|_| more).map(|device| device.device_id.clone());
+    let last = cut(&mut found, |device| device.device_id.clone());
     let body = html! {
         h1 { "Devices" }
         form.search method="get" action="/devices" role="search" {
@@ -183,9 +181,7 @@ pub async fn failures(
     if !kind.is_empty() {
         found = store.failed_devices(&kind, (before.0, &before.1)).await?;
     }
-    let more = found.len() > ROWS;
-    found.truncate(ROWS);
-    let next = found.last().filter(|_| more).map(|last| format!("{}-{}", last.time, last.device_id));
+    let next = cut(&mut found, |last| format!("{}-{}", last.time, last.device_id));
     let kinds = totals.iter().map(|(name, many)| html! {
         td { a href={ "/failures?kind=" (layout::escaped(name)) } aria-current=[(*name == kind).then_some("true")] { (name) } }
         td.number { (many) }
@@ -206,6 +202,13 @@ pub async fn failures(
         }
     };
     Ok(layout::page("Failures", "/failures", Some(&viewer), body))
+}
+
+/// Cuts what was found to a page; where the list goes on, if it does: the store looks for one row more.
+pub(super) fn cut<T>(found: &mut Vec<T>, place: impl Fn(&T) -> String) -> Option<String> {
+    let more = found.len() > ROWS;
+    found.truncate(ROWS);
+    found.last().filter(|_| more).map(place)
 }
 
 /// Where a list goes on, `TIME-ID`; from its beginning where it is not said.

@@ -14,10 +14,10 @@ use trustbox_package::request::parse_hex;
 
 use super::Page;
 use super::layout::{self, Document, table};
-use super::line::position;
+use super::line::{cut, position};
 use super::session::Viewer;
 use crate::service::problem::{Answer, Reason, Refusal};
-use crate::service::store::line::{ROWS, VoucherRow};
+use crate::service::store::line::VoucherRow;
 use crate::station::label;
 use crate::station::signed::VOUCHER;
 
@@ -41,9 +41,7 @@ pub async fn list(
     }
     let before = position(&asked.before);
     let mut found = page.service.store.vouchers((before.0, &before.1)).await?;
-    let more = found.len() > ROWS;
-    found.truncate(ROWS);
-    let next = found.last().filter(|_| more).map(|last| format!("{}-{}", last.time, last.fingerprint));
+    let next = cut(&mut found, |last| format!("{}-{}", last.time, last.fingerprint));
     let body = html! {
         h1 { "Vouchers" }
         form.search method="get" action="/vouchers" role="search" {
