@@ -245,12 +245,18 @@ static void halt(void)
 		__asm__ volatile("wfi");
 }
 
-static void finding(const char *what, const struct registers *asked)
+/* The place is where it was found in memory, or 0 */
+static void finding_at(const char *what, const struct registers *asked, u64 place)
 {
 	if (++findings > MAX_FINDINGS)
 		return;
 	text("smc: finding: ");
 	text(what);
+	if (place) {
+		hex(place);
+		text(" has");
+		hex(*(volatile u64 *)place);
+	}
 	text("; call ");
 	number(calls);
 	for (int n = 0; n < 8; n++)
@@ -259,6 +265,11 @@ static void finding(const char *what, const struct registers *asked)
 	for (int n = 0; n < 5; n++)
 		hex(now.x[n]);
 	text("\n");
+}
+
+static void finding(const char *what, const struct registers *asked)
+{
+	finding_at(what, asked, 0);
 }
 
 void fault(u64 syndrome, u64 address, u64 data)
@@ -329,19 +340,34 @@ static u64 value(void)
 	}
 }
 
-/* Whether this is a word of what is secret; lower halves count too, as many answers have 32 bits */
+/* Whether this is a word of what is secret */
 static int secret(u64 word)
 {
-	u64 low = word & 0xffffffffUL;
-
-	if (!filter[low >> 20])
+	if (!filter[word >> 20 & 0xfff])
 		return 0;
-	for (u64 n = 0; n < parameters.words; n++) {
-		u64 planted = parameters.word[n];
-
-		if (planted == word || (low == word && low == (planted & 0xffffffffUL)))
+	for (u64 n = 0; n < parameters.words; n++)
+		if (parameters.word[n] == word)
 			return 1;
-	}
+	return 0;
+}
+
+static int varied(u32 word)
+{
+	for (int n = 0; n < 3; n++)
+		for (int i = n + 1; i < 4; i++)
+			if ((u8)(word >> 8 * n) == (u8)(word >> 8 * i))
+				return 0;
+	return 1;
+}
+
+/* Many answers have 32 bits, so lower halves of words count too, but for those that may well be a number of something */
+static int secret_answer(u64 word)
+{
+	if (word >> 32 || !filter[word >> 20] || !varied(word))
+		return secret(word);
+	for (u64 n = 0; n < parameters.words; n++)
+		if ((u32)parameters.word[n] == word)
+			return 1;
 	return 0;
 }
 
@@ -363,7 +389,7 @@ static void call(void)
 	if (kept)
 		finding("a register that a call keeps was changed", &asked);
 	for (int n = 0; n < 18; n++)
-		if (now.x[n] != asked.x[n] && secret(now.x[n]))
+		if (now.x[n] != asked.x[n] && secret_answer(now.x[n]))
 			finding("a secret in a register", &asked);
 }
 
@@ -684,9 +710,7 @@ static void guards(int fill)
 		if (fill)
 			*(volatile u64 *)at = guard(at);
 		else if (*(volatile u64 *)at != guard(at)) {
-			finding("memory that was not lent was written to", &now);
-			hex(at);
-			text("\n");
+			finding_at("memory that was not lent was written to", &now, at);
 			return;
 		}
 	}
@@ -703,9 +727,7 @@ static void arena(void)
 {
 	for (u64 at = ARENA; at < ARENA + ARENA_SIZE; at += 8)
 		if (secret(*(volatile u64 *)at)) {
-			finding("a secret in memory that was lent", &now);
-			hex(at);
-			text("\n");
+			finding_at("a secret in memory that was lent", &now, at);
 			return;
 		}
 }
