@@ -18,9 +18,9 @@ use crate::yocto::outcome::{Outcome, Step};
 
 /// Machines that are checked.
 pub(crate) const MACHINES: [Machine; 3] = [
-    Machine { name: "qemuarm64-secureboot", bsp: false },
-    Machine { name: "ls1028ardb", bsp: true },
-    Machine { name: "trustbox-edge-201", bsp: true },
+    Machine { name: "qemuarm64-secureboot", bsp: false, first: true },
+    Machine { name: "ls1028ardb", bsp: true, first: true },
+    Machine { name: "trustbox-edge-201", bsp: true, first: false },
 ];
 /// What is planned: everything that ends in a file for a device.
 const TARGETS: [&str; 5] =
@@ -48,6 +48,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let repo = Repo::find()?;
     let pinned = Layers::load(&repo)?;
     let machines = chosen(args.machine.as_deref())?;
+    let steps = |machine: &Machine| machine.steps().filter(|step| args.step.is_none_or(|only| only == *step));
+    if machines.iter().all(|machine| steps(machine).next().is_none()) {
+        let help = "yocto-check-layer takes all machines of a layer at once, from its first one";
+        return Err(Usage(format!("no such step of this machine\nhelp: {help}")).into());
+    }
     let bsp = machines.iter().any(|machine| machine.bsp);
     let absent: Vec<_> = pinned
         .needed(bsp)
@@ -64,7 +69,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut outcomes = Vec::new();
     for machine in &machines {
         let folder = BuildFolder::make(&repo, &pinned, &layers, machine, &args.user)?;
-        for step in Step::ALL.into_iter().filter(|step| args.step.is_none_or(|only| only == *step)) {
+        for step in steps(machine) {
             let title = format!("{} {}", machine.name, step.name());
             outcomes.push(ui::step(&title, || Ok(perform(&folder, machine, step)))?);
         }
@@ -112,7 +117,7 @@ fn perform(folder: &BuildFolder, machine: &Machine, step: Step) -> Outcome {
     let tool = match step {
         Step::Parse => folder.tool("bitbake").arg("-p"),
         Step::Plan => folder.tool("bitbake").arg("-n").args(TARGETS),
-        Step::Layer => folder.check_layer(),
+        Step::Layer => folder.check_layer(MACHINES.iter().filter(|one| one.bsp == machine.bsp)),
     };
     let result = tool.run(&log);
     let text = fs::read_to_string(&log).unwrap_or_default();
