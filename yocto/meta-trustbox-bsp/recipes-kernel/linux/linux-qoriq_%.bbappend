@@ -5,7 +5,7 @@ FILESEXTRAPATHS:prepend:trustbox := "${TRUSTBOX_KERNEL_FILES}:"
 SRC_URI:append:trustbox = " file://trustbox.cfg file://trustbox-hardening.cfg"
 EXTRA_KBUILD_DEFCONFIG:append:trustbox = " ${UNPACKDIR}/trustbox.cfg ${UNPACKDIR}/trustbox-hardening.cfg"
 
-inherit trustbox_kconfig
+inherit_defer ${@bb.utils.contains('DISTRO_FEATURES', 'trustbox', 'trustbox_kconfig', '', d)}
 
 do_configure:append:trustbox() {
     oe_runmake -C ${S} O=${B} olddefconfig

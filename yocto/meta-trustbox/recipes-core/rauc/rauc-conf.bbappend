@@ -5,7 +5,7 @@ TRUSTBOX_KEYS_NEEDED:trustbox = "RAUC_KEYRING_FILE:certificate"
 RAUC_KEYRING_URI:trustbox = ""
 PACKAGE_ARCH:trustbox = "${MACHINE_ARCH}"
 # Not where it is, but what is in it
-TRUSTBOX_KEYRING = "${RAUC_KEYRING_FILE}"
+TRUSTBOX_KEYRING:trustbox = "${RAUC_KEYRING_FILE}"
 TRUSTBOX_KEYRING[vardepvalue] = ""
 do_install[file-checksums] += "${@trustbox.keys.public_files(d)}"
 

@@ -15,7 +15,6 @@ RDEPENDS:${PN} = "\
     os-release \
     rauc \
     rauc-conf \
-    rauc-service \
     trustbox-cli \
     trustbox-hardening \
     trustbox-nftables \
