@@ -17,8 +17,8 @@ use crate::yocto::outcome::Step;
 const OFFLINE: &str =
     "BB_NO_NETWORK = \"1\"\nCONNECTIVITY_CHECK_URIS = \"\"\nINHERIT_DISTRO:remove = \"uninative\"\n";
 
-/// yocto-check-layer parses everything up to five times; of the two thousand recipes of meta-openembedded only those are
-/// there that ours need, by folder.
+/// Of the two thousand recipes of meta-openembedded only those are parsed that ours need, by folder: for three machines, and
+/// up to five times each by yocto-check-layer, the others would take hours and say nothing of ours.
 const NEEDED: [&str; 6] = [
     "crypto/cryptsetup",
     "extended/jansson",
@@ -27,6 +27,9 @@ const NEEDED: [&str; 6] = [
     "support/libssh",
     "support/lvm2",
 ];
+
+/// What meta-freescale adds to recipes of meta-openembedded that are not there then.
+const APPENDS: &str = "/meta-freescale/dynamic-layers/openembedded-layer/";
 
 /// A machine of the layers.
 #[derive(Clone, Copy)]
@@ -80,18 +83,14 @@ impl BuildFolder {
             machine: *machine,
             user: root.then(|| user.to_owned()),
         };
-        folder.configure(
-            &folder.path,
-            "DISTRO = \"trustbox\"\n",
-            folder.others.iter().chain(&folder.ours),
-        )?;
+        folder.configure(&folder.path, "trustbox", folder.others.iter().chain(&folder.ours))?;
         Ok(folder)
     }
 
     fn configure<'a>(
         &self,
         path: &Path,
-        settings: &str,
+        distro: &str,
         layers: impl Iterator<Item = &'a PathBuf>,
     ) -> Result<()> {
         fs::create_dir_all(path.join("conf")).with_context(|| format!("cannot make {}", path.display()))?;
@@ -101,7 +100,11 @@ impl BuildFolder {
             writeln!(list, "    {} \\", layer.display())?;
         }
         list.push_str("\"\n");
-        let local = format!("MACHINE = \"{}\"\n{settings}{OFFLINE}", self.machine.name);
+        let mask = format!("/meta-openembedded/.*/recipes-(?!({})/) {APPENDS}", NEEDED.join("|"));
+        let local = format!(
+            "MACHINE = \"{}\"\nDISTRO = \"{distro}\"\nBBMASK = \"{mask}\"\n{OFFLINE}",
+            self.machine.name
+        );
         fs::write(path.join("conf/bblayers.conf"), list)?;
         fs::write(path.join("conf/local.conf"), local)?;
         self.give(path)
@@ -148,8 +151,7 @@ impl BuildFolder {
         let path = self.path.join("layer");
         let before = self.others.iter().filter(|layer| self.first(layer));
         // What cannot be written here shows when it is run
-        let mask = format!("BBMASK = \"/meta-openembedded/.*/recipes-(?!({})/)\"\n", NEEDED.join("|"));
-        let _ = self.configure(&path, &format!("DISTRO = \"nodistro\"\n{mask}"), before);
+        let _ = self.configure(&path, "nodistro", before);
         let Some((tested, needed)) = self.ours.split_last() else { return self.tool("false") };
         let tool = self.tool_in(&path, "yocto-check-layer").args(["--no-auto", "--no-auto-dependency"]);
         let tool = tool.arg("--machines").args(machines.map(|machine| machine.name));
