@@ -31,6 +31,9 @@ const NEEDED: [&str; 6] = [
 /// What meta-freescale adds to recipes of meta-openembedded that are not there then.
 const APPENDS: &str = "/meta-freescale/dynamic-layers/openembedded-layer/";
 
+/// That nothing of this layer is left then is no fault.
+const EMPTY: &str = "BBFILE_PATTERN_IGNORE_EMPTY_meta-python = \"1\"\n";
+
 /// A machine of the layers.
 #[derive(Clone, Copy)]
 pub(crate) struct Machine {
@@ -102,7 +105,7 @@ impl BuildFolder {
         list.push_str("\"\n");
         let mask = format!("/meta-openembedded/.*/recipes-(?!({})/) {APPENDS}", NEEDED.join("|"));
         let local = format!(
-            "MACHINE = \"{}\"\nDISTRO = \"{distro}\"\nBBMASK = \"{mask}\"\n{OFFLINE}",
+            "MACHINE = \"{}\"\nDISTRO = \"{distro}\"\nBBMASK = \"{mask}\"\n{EMPTY}{OFFLINE}",
             self.machine.name
         );
         fs::write(path.join("conf/bblayers.conf"), list)?;
