@@ -41,6 +41,9 @@ pub struct Config {
     /// The line works without it: devices get no class keys here, and the registry hears of them when `sync` says so.
     #[serde(default)]
     pub offline: bool,
+    /// Configuration of SSH for the way to boards: keys, known hosts.
+    #[serde(default)]
+    pub ssh_config: Option<PathBuf>,
     /// Who asks it: folder of a client of role `factory`.
     pub identity: PathBuf,
 }
@@ -57,7 +60,7 @@ impl Config {
             &mut config.factory_ca_key,
             &mut config.identity,
         ];
-        let lists = config.statements.iter_mut().chain(&mut config.references);
+        let lists = config.statements.iter_mut().chain(&mut config.references).chain(&mut config.ssh_config);
         own.into_iter().chain(lists).for_each(|path| *path = folder.join(&*path));
         ensure!(!config.station.is_empty() && !config.sku.is_empty(), "station and sku have a name");
         Ok(config)

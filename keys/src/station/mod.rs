@@ -15,6 +15,7 @@
 //! | `voucher` | what the factory did, signed | the journal has it |
 
 pub mod claim;
+mod clock;
 pub mod config;
 pub mod fuse;
 pub mod journal;

@@ -1,6 +1,6 @@
 //! The steps of one device.
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Error, Result, anyhow, ensure};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
@@ -12,12 +12,13 @@ use trustbox_package::sign::public_key;
 use trustbox_verifier::{Claims, ReferenceValues, Tier, Token, appraise};
 
 use super::claim::Claimant;
+use super::clock;
 use super::journal::{Journal, State};
 use super::line::Station;
-use super::link::Link;
+use super::link::{self, Link};
 use super::signed::VOUCHER;
 use super::{Failure, Progress};
-use crate::client::blocking;
+use crate::client::{self, blocking};
 use crate::factory::Requested;
 use crate::files;
 use crate::issue::{self, Asking};
@@ -31,7 +32,32 @@ pub(super) trait Named<T> {
 
 impl<T> Named<T> for Result<T> {
     fn named(self, step: &'static str, name: &'static str, help: &'static str) -> Result<T, Failure> {
-        self.map_err(|error| Failure { step, name, what: format!("{error:#}"), help })
+        self.map_err(|error| {
+            let (name, help) = elsewhere(&error).unwrap_or((name, help));
+            Failure { step, name, what: format!("{error:#}"), help }
+        })
+    }
+}
+
+/// What is not the step's own: the way to the device, the service, a clock.
+fn elsewhere(error: &Error) -> Option<(&'static str, &'static str)> {
+    match error.downcast_ref() {
+        Some(link::Trouble::Gone(_)) => return Some(("link", AGAIN)),
+        Some(link::Trouble::Noise(_)) => return Some(("noise", NOISE)),
+        None => {}
+    }
+    if error.is::<clock::Wrong>() {
+        return Some(("clock", CLOCK));
+    }
+    match error.downcast_ref()? {
+        client::Trouble::Unreached(_) => Some(("registry", SERVICE)),
+        client::Trouble::Time(_) => Some(("clock", CLOCK)),
+        client::Trouble::Refused(name, _) => match name.as_str() {
+            "vault" => Some(("vault", VAULT)),
+            "clock" => Some(("clock", THEIR_CLOCK)),
+            "database" => Some(("registry", SERVICE)),
+            _ => None,
+        },
     }
 }
 
@@ -41,6 +67,14 @@ pub(super) const JOURNAL: &str =
     "see to the journal's folder: space and permissions, then start the station again";
 const OTHERS: &str = "leave it to the other station; where that is gone, its lease ends after ten minutes";
 const SERVICE: &str = "see whether the key service runs and its network, then start the station again";
+const NOISE: &str =
+    "look at plug, ground and speed of the serial line, on both sides, then start the station again";
+const POLICY: &str =
+    "ask POST /v1/explain which rule denies it, mend the policy, then start the station again";
+const VAULT: &str = "see to the key service's module: power, network, PIN; then start the station again";
+const THEIR_CLOCK: &str = "set the clock of the key service's host, then start the station again";
+const CLOCK: &str =
+    "set this station's clock, or the service's, whichever is wrong, then start the station again";
 const ASIDE: &str = "put the device aside: it is not one for this line";
 
 /// What `trustbox info` says, as far as a station asks.
@@ -82,6 +116,11 @@ pub(super) struct Work<'a> {
 
 impl Work<'_> {
     pub(super) fn all(&mut self, info: Info) -> Result<(), Failure> {
+        if self.station.config.offline {
+            // Nobody else can be asked what time it is.
+            let written = clock::is_after(self.journal.entry.time, "its journal").map_err(Error::from);
+            written.named("identify", "clock", CLOCK)?;
+        }
         self.journal.entry.state = State::Begun;
         self.journal.entry.failure = None;
         self.claim("identify")?;
@@ -97,7 +136,7 @@ impl Work<'_> {
         } else {
             self.enrol()?;
             self.done("enrol", "in the registry")?;
-            let detail = self.keys().named("keys", "class-keys", SERVICE)?;
+            let detail = self.keys().named("keys", "class-keys", POLICY)?;
             self.done("keys", &detail)?;
         }
         let detail = self.lock().named("lock", "lock", AGAIN)?;
@@ -105,8 +144,12 @@ impl Work<'_> {
         let facts =
             self.verify().named("verify", "evidence", "put the device aside: see which claim is wrong")?;
         self.done("verify", "attested")?;
-        let detail = self.voucher(&facts).named("voucher", "voucher", JOURNAL)?;
-        self.done("voucher", &detail)
+        let (file, is_new) = self.voucher(&facts).named("voucher", "voucher", JOURNAL)?;
+        if is_new {
+            files::write(&self.journal.beside("voucher.json"), &file).named("voucher", "journal", JOURNAL)?;
+        }
+        let fingerprint = VOUCHER.fingerprint(&file).named("voucher", "voucher", JOURNAL)?.to_string();
+        self.done("voucher", &format!("voucher {}…", fingerprint.get(..16).unwrap_or_default()))
     }
 
     /// Written down before the next step begins.
@@ -327,9 +370,9 @@ impl Work<'_> {
         }))
     }
 
-    fn voucher(&self, facts: &Value) -> Result<String> {
+    /// The voucher's file, and whether it is another one than before.
+    fn voucher(&self, facts: &Value) -> Result<(Vec<u8>, bool)> {
         let path = self.journal.beside("voucher.json");
-        let shown = |file: &[u8]| Ok(format!("voucher {}…", &VOUCHER.fingerprint(file)?.to_string()[..16]));
         let entry = self.journal.entry.entry.as_ref().context("the journal has no certificates")?;
         let attestation_key = BASE64_STANDARD.decode(&entry.attestation_key)?;
         let attestation_key = parse_attestation_key(&attestation_key).map(|key| key.id().to_string());
@@ -354,15 +397,13 @@ impl Work<'_> {
             fields.remove("time");
             fields.remove("previous");
             if before == value {
-                return shown(&file);
+                return Ok((file.to_vec(), false));
             }
             previous = Some(VOUCHER.fingerprint(&file)?.to_string());
         }
         value["time"] = now().into();
         value["previous"] = previous.into();
-        let file = VOUCHER.sign(&value, &station.factory_key)?;
-        files::write(&path, &file)?;
-        shown(&file)
+        Ok((VOUCHER.sign(&value, &station.factory_key)?, true))
     }
 }
 
