@@ -31,6 +31,9 @@ pub struct Config {
     /// What is expected of a device at the end.
     #[serde(default)]
     pub references: Vec<PathBuf>,
+    /// Plan of their fuses, `fuses.json`: what the voucher says of them, and what they must be; none where boards have none.
+    #[serde(default)]
+    pub fuses: Option<PathBuf>,
     /// Class of the devices, in the registry.
     pub class: String,
     /// Class keys that they get.
@@ -60,8 +63,9 @@ impl Config {
             &mut config.factory_ca_key,
             &mut config.identity,
         ];
-        let lists = config.statements.iter_mut().chain(&mut config.references).chain(&mut config.ssh_config);
-        own.into_iter().chain(lists).for_each(|path| *path = folder.join(&*path));
+        let lists = config.statements.iter_mut().chain(&mut config.references);
+        let optional = config.ssh_config.iter_mut().chain(&mut config.fuses);
+        own.into_iter().chain(lists).chain(optional).for_each(|path| *path = folder.join(&*path));
         ensure!(!config.station.is_empty() && !config.sku.is_empty(), "station and sku have a name");
         Ok(config)
     }

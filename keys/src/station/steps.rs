@@ -13,6 +13,7 @@ use trustbox_verifier::{Claims, ReferenceValues, Tier, Token, appraise};
 
 use super::claim::Claimant;
 use super::clock;
+use super::fuse::{board, read_back};
 use super::journal::{Journal, State};
 use super::line::Station;
 use super::link::{self, Link};
@@ -141,8 +142,11 @@ impl Work<'_> {
         }
         let detail = self.lock().named("lock", "lock", AGAIN)?;
         self.done("lock", detail)?;
-        let facts =
+        let mut facts =
             self.verify().named("verify", "evidence", "put the device aside: see which claim is wrong")?;
+        if let Some(plan) = &self.station.fuses {
+            facts["fuses"] = read_back(plan, &mut |register| board::read(self.link, register))?;
+        }
         self.done("verify", "attested")?;
         let (file, is_new) = self.voucher(&facts).named("voucher", "voucher", JOURNAL)?;
         if is_new {

@@ -1,6 +1,7 @@
 //! The factory's line on emulated devices: three at once, the station killed in the middle, and what came of it; over a socket, over SSH
 //! and on the serial console; a clock that is wrong, and a device that comes back.
 
+mod returned;
 mod secure_shell;
 
 use std::fs::{self, DirBuilder};
@@ -65,17 +66,22 @@ pub(crate) fn run(builder: &Builder) -> Result<Vec<Case>> {
         ));
         cases.push(case("labels and what customers get", line.for_customers()));
         cases.push(case("a foreign owner's device is refused and named", line.foreign()));
+        cases
+            .push(case("a device that comes back is erased first, and read back", line.comes_back(NAMES[0])));
         stop.store(true, Ordering::Relaxed);
         for device in devices {
             let ended = device.join().unwrap_or_else(|_| Err(anyhow!("its thread failed")));
             cases.push(case("the device ran to its end", ended));
         }
     });
+    let repaired = line.repaired(NAMES[0]);
+    cases.push(Case::of(GROUP, "repaired with a blank storage it is made anew, with a trace", repaired));
     line.end()?;
     Ok(cases)
 }
 
-fn device(images: &Images, folder: &Path, name: &str, stop: &AtomicBool) -> Result<()> {
+/// Runs a device with a state file of its own until it is told to stop.
+pub(crate) fn device(images: &Images, folder: &Path, name: &str, stop: &AtomicBool) -> Result<()> {
     let listener = served::listen(&folder.join(format!("{name}.socket")))?;
     let state = Some(folder.join(format!("{name}.img")));
     let station = name == OFFLINE;
@@ -87,18 +93,20 @@ fn device(images: &Images, folder: &Path, name: &str, stop: &AtomicBool) -> Resu
     device.power_off()
 }
 
-struct Line {
-    images: Images,
+/// A line: its service, its configuration, and where its devices are.
+pub(crate) struct Line {
+    pub(crate) images: Images,
+    keys: DevKeys,
     program: PathBuf,
     /// What sshd runs.
     relay: PathBuf,
     service: std::cell::RefCell<KeyService>,
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
     _gone_with_it: tempfile::TempDir,
 }
 
 impl Line {
-    fn prepare(builder: &Builder) -> Result<Self> {
+    pub(crate) fn prepare(builder: &Builder) -> Result<Self> {
         let images = builder.images(GuestKind::Plain, false)?;
         let keys = dev::ensure(&builder.repo().dev_keys())?;
         let temporary = tempfile::tempdir()?;
@@ -108,10 +116,10 @@ impl Line {
         let program = builder.repo().root().join("target/debug/trustbox-keys");
         configure(&keys, &builder.repo().dev_keys(), &folder, &service)?;
         let relay = builder.repo().root().join("build/src/suite/station/relay.py");
-        Ok(Self { images, program, relay, service: service.into(), folder, _gone_with_it: temporary })
+        Ok(Self { images, keys, program, relay, service: service.into(), folder, _gone_with_it: temporary })
     }
 
-    fn station(&self, config: &str, names: &[&str]) -> Tool {
+    pub(crate) fn station(&self, config: &str, names: &[&str]) -> Tool {
         names.iter().fold(self.without_devices(config), |tool, name| {
             let socket = self.folder.join(format!("{name}.socket"));
             tool.arg("--device").arg(format!("{name}=unix:{}", socket.display()))
@@ -312,6 +320,15 @@ impl Line {
         Ok(text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
     }
 
+    /// The device of this name on the line.
+    fn id_of(&self, name: &str) -> Result<String> {
+        let output = self.station("foreign.toml", &[name]).command().output()?;
+        let said = String::from_utf8(output.stdout)?;
+        let events = said.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
+        let id = events.iter().find_map(|event| event["device_id"].as_str());
+        Ok(id.with_context(|| format!("{name} does not say who it is: {said}"))?.to_owned())
+    }
+
     fn voucher(&self, id: &str) -> Result<Value> {
         let file = self.folder.join(format!("journal/{id}.voucher.json"));
         let tool = Tool::new(&self.program).arg("voucher").arg(file).arg("--factory-ca");
@@ -323,13 +340,13 @@ impl Line {
         self.devices()?.iter().map(|device| self.voucher(&id(device))).collect()
     }
 
-    fn end(&self) -> Result<()> {
+    pub(crate) fn end(&self) -> Result<()> {
         self.service.borrow_mut().stop()
     }
 }
 
-/// All that it says; every device passed.
-fn passed(station: &Tool) -> Result<String> {
+/// All that a station says; every device passed.
+pub(crate) fn passed(station: &Tool) -> Result<String> {
     let output = station.command().output()?;
     let said = String::from_utf8(output.stdout)?;
     ensure!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));

@@ -106,10 +106,7 @@ impl OnTable {
 
 impl Board for OnTable {
     fn read(&mut self, register: u64) -> Result<u32> {
-        let text = self.link.run(&["devmem", &format!("0x{register:x}"), "32"])?;
-        let text = String::from_utf8_lossy(&text).trim().to_owned();
-        let digits = text.strip_prefix("0x").with_context(|| format!("devmem says {text}"))?;
-        u32::from_str_radix(digits, 16).with_context(|| format!("devmem says {text}"))
+        read(&mut self.link, register)
     }
 
     fn write(&mut self, register: u64, value: u32) -> Result<()> {
@@ -174,6 +171,14 @@ impl Board for OnTable {
     fn use_storage(&mut self) -> Result<()> {
         self.link.trustbox(&["info"]).map(drop)
     }
+}
+
+/// Reads a register of a board.
+pub(in crate::station) fn read(link: &mut Link, register: u64) -> Result<u32> {
+    let text = link.run(&["devmem", &format!("0x{register:x}"), "32"])?;
+    let text = String::from_utf8_lossy(&text).trim().to_owned();
+    let digits = text.strip_prefix("0x").with_context(|| format!("devmem says {text}"))?;
+    u32::from_str_radix(digits, 16).with_context(|| format!("devmem says {text}"))
 }
 
 #[cfg(test)]
