@@ -47,7 +47,7 @@ pub(crate) fn small_disks() -> bool {
 pub(crate) async fn a_journal_on_a_disk_that_is_full() {
     let line = Line::new().await;
     let mut failed = 0;
-    for pages in 1..=7_u8 {
+    for pages in 1..=5_u8 {
         let bench = Bench::new(&line.world, pages, |_| {});
         let (first, then) = tokio::task::block_in_place(|| on_disk(&line, pages, &bench));
         if first["passed"] == false {
@@ -62,7 +62,7 @@ pub(crate) async fn a_journal_on_a_disk_that_is_full() {
         let entries = journal::entries(&folder).unwrap();
         assert!(entries.len() == 1 && entries[0].state == State::Passed, "{entries:?}");
     }
-    assert!(failed >= 3, "the disk was full {failed} times");
+    assert!(failed >= 2, "the disk was full {failed} times");
     line.stop().await;
 }
 

@@ -34,8 +34,8 @@ const GROUP: &str = "station";
 const NAMES: [&str; 3] = ["one", "two", "three"];
 /// The device that is made on its serial console, without the service.
 const OFFLINE: &str = "four";
-/// How long a device may take until its agent answers.
-const BOOT: Duration = Duration::from_secs(120);
+/// How long a device may take to start: four do so at once.
+const BOOT: Duration = Duration::from_secs(300);
 /// Steps after which a station is killed.
 const STEPS: [&str; 6] = ["identify", "certify", "provision", "enrol", "keys", "lock"];
 /// The service releases this key to devices of the class `demo`.
@@ -85,7 +85,8 @@ pub(crate) fn device(images: &Images, folder: &Path, name: &str, stop: &AtomicBo
     let listener = served::listen(&folder.join(format!("{name}.socket")))?;
     let state = Some(folder.join(format!("{name}.img")));
     let station = name == OFFLINE;
-    let mut device = Device::boot(images, &BootOptions { state, station, ..BootOptions::default() })?;
+    let mut device =
+        Device::boot(images, &BootOptions { state, station, boot: BOOT, ..BootOptions::default() })?;
     if station {
         symlink(device.console()?, folder.join(format!("{name}.console")))?;
     }
