@@ -164,7 +164,7 @@ fn cut_after(left: usize) {
     let start = Instant::now();
     let error = link.run(&["sh", "-c", "head -c 900 /dev/zero"]).unwrap_err();
     assert!(matches!(trouble(&error), Trouble::Gone(_)), "{error:#}");
-    assert!(start.elapsed() < Duration::from_secs(20), "{left}: {:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(60), "{left}: {:?}", start.elapsed());
     drop(link);
     board.happens(|line| line.left = None);
     assert_eq!(board.link().run(&["echo", "again"]).unwrap(), b"again\n");
@@ -177,7 +177,7 @@ fn who_asks_what_is_forgotten_or_what_another_one_has_hears_so() {
     let error = Link::open(&board.place, None).err().unwrap().to_string();
     assert!(error.contains("another station uses"), "{error}");
     // A command may take longer than a line may be silent.
-    assert_eq!(link.run(&["sh", "-c", "sleep 12; echo late"]).unwrap(), b"late\n");
+    assert_eq!(link.run(&["sh", "-c", "sleep 32; echo late"]).unwrap(), b"late\n");
     drop(link);
     let not_one = Place::Serial("/dev/null".to_owned(), 115_200);
     assert!(Link::open(&not_one, None).is_err());

@@ -43,7 +43,7 @@ pub(super) fn figures(builder: &Builder) -> Result<(Vec<Measured>, Vec<Measured>
         let names = THREE.iter().chain([&ONE]);
         let devices: Vec<_> =
             names.clone().map(|name| scope.spawn(move || device(images, folder, name, stop))).collect();
-        let taken = names.map(|name| ready(&line, name)).collect::<Result<()>>();
+        let taken = names.clone().try_for_each(|name| ready(&line, name));
         let taken = taken.and_then(|()| Ok((take(&line, &[ONE])?, take(&line, &THREE)?)));
         stop.store(true, Ordering::Relaxed);
         let ended =

@@ -22,6 +22,7 @@ pub mod journal;
 pub mod label;
 mod line;
 pub mod link;
+mod named;
 pub mod outbox;
 pub mod report;
 pub mod returned;

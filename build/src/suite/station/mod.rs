@@ -258,11 +258,14 @@ impl Line {
         };
         let mut running = station().command().stdout(Stdio::piped()).spawn()?;
         let mut said = BufReader::new(running.stdout.take().context("no output")?).lines();
-        said.find(|line| line.as_ref().is_ok_and(|line| line.contains("\"step\":\"identify\"")));
+        let reached = said
+            .by_ref()
+            .map_while(Result::ok)
+            .find(|line| line.contains("\"step\":\"identify\",\"detail\"") || line.contains("\"passed\""));
         server.cut();
-        let rest: String = said.collect::<Result<_, _>>()?;
+        let rest = said.collect::<Result<String, _>>()?;
         let named = rest.contains("\"name\":\"link\"") && rest.contains("\"passed\":false");
-        ensure!(running.wait()?.code() == Some(1) && named, "{rest}");
+        ensure!(running.wait()?.code() == Some(1) && named, "{reached:?}, then {rest}");
         let again = station().command().output()?;
         let said = String::from_utf8_lossy(&again.stdout).into_owned();
         ensure!(again.status.code() == Some(1) && said.contains("no connection to bench"), "{said}");

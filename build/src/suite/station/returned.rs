@@ -62,7 +62,8 @@ impl Line {
             let running = scope.spawn(|| device(images, folder, REPAIRED, &stop));
             let result = self.made_anew(id);
             stop.store(true, Ordering::Relaxed);
-            running.join().unwrap_or_else(|_| Err(anyhow!("its thread failed"))).and(result)
+            let ended = running.join().unwrap_or_else(|_| Err(anyhow!("its thread failed")));
+            result.and(ended)
         })
     }
 

@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 use trustbox_boot_image::secure;
 
 use super::Failure;
-use super::steps::{AGAIN, Named};
+use super::named::{AGAIN, Named};
 use crate::fuses::{Fuse, ITS, OSPR0, OTPMK, Plan, SFP, SRKH, WRITE_PROTECT};
 
 /// Instruction register: 2 programs what the mirror registers hold, and is 0 again when that is done.

@@ -27,7 +27,7 @@ const LONGEST: usize = 8192;
 /// After how long a line is said again, for the first time.
 const AGAIN: Duration = Duration::from_secs(1);
 /// How long nothing may come.
-const SILENCE: Duration = Duration::from_secs(10);
+const SILENCE: Duration = Duration::from_secs(30);
 /// Damaged lines in one question at most.
 const DAMAGED: usize = 20;
 

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::{PATIENCE, Said, Trouble};
 
 /// How long the connection may take.
-const CONNECT: Duration = Duration::from_secs(20);
+const CONNECT: Duration = Duration::from_secs(60);
 /// How often something is looked at.
 const LOOK: Duration = Duration::from_millis(5);
 /// Exit status of `ssh` itself.
@@ -39,7 +39,7 @@ impl Ssh {
     pub(super) fn open(host: &str, config: Option<&Path>) -> Result<Self> {
         let folder = tempfile::tempdir().context("no folder for a connection")?;
         let mut command = ssh(folder.path(), config);
-        command.args(["-N", "-o", "ControlMaster=yes", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10"]);
+        command.args(["-N", "-o", "ControlMaster=yes", "-o", "BatchMode=yes", "-o", "ConnectTimeout=30"]);
         command.args(["-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3", "--", host]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let master = command.spawn().context("cannot start ssh")?;
