@@ -8,6 +8,7 @@ mod chart;
 mod keys;
 mod measure;
 mod pack;
+mod station;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -46,6 +47,8 @@ const GOALS: &[(&str, Part, About, f64)] = &[
     ("keys_lost_records", Part::Keys, About::Value, 0.0),
     ("keys_page", Part::Keys, About::Value, 200.0),
     ("keys_page_postgres", Part::Keys, About::Value, 200.0),
+    ("station_three", Part::Station, About::Ratio, 1.3),
+    ("station_overhead", Part::Station, About::Value, 2.0),
 ];
 
 /// Takes all figures in one run, or those of a part.
@@ -72,6 +75,8 @@ enum Part {
     Pack,
     /// The key service, on this host
     Keys,
+    /// A factory's line with emulated devices
+    Station,
 }
 
 /// A figure and what it is held against.
@@ -112,6 +117,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         let (served, by_itself) = ui::step("figures of the key service", || keys::figures(&builder))?;
         ours.extend(served);
         references.extend(by_itself);
+    }
+    if wanted(Part::Station) {
+        let (three, one) = station::figures(&builder)?;
+        ours.extend(three);
+        references.extend(one);
     }
     let figures: Vec<_> = ours.into_iter().map(|ours| Figure::new(ours, &references)).collect();
     show(&figures);
