@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -68,8 +67,7 @@ impl Server {
         let tool = Tool::new("/usr/sbin/sshd").args(["-D", "-e", "-f"]).arg(self.folder.join("sshd_config"));
         let log = fs::File::create(self.folder.join("log"))?;
         let mut command = tool.command();
-        // With its sessions, of which each is a process.
-        let child = command.process_group(0).stdin(Stdio::null()).stderr(log).spawn();
+        let child = command.stdin(Stdio::null()).stderr(log).spawn();
         let child = child.context("cannot start sshd\nhelp: install Debian package openssh-server")?;
         self.sshd = Some(Running(child));
         let up = wait_for(PATIENCE, || Ok(TcpStream::connect(("127.0.0.1", self.port)).ok()))?;
@@ -80,8 +78,11 @@ impl Server {
 
     /// It is gone, with everybody who is logged in.
     pub(super) fn cut(&mut self) {
-        if let Some(sshd) = self.sshd.take() {
-            let _ = Tool::new("kill").args(["-KILL", "--", &format!("-{}", sshd.0.id())]).output();
-        }
+        let Some(sshd) = self.sshd.take() else { return };
+        let id = sshd.0.id();
+        // Each session is a process, and a process group of its own.
+        let sessions = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+        let all = sessions.split_whitespace().map(str::to_owned).chain([id.to_string()]);
+        let _ = Tool::new("kill").arg("-KILL").args(all.collect::<Vec<_>>()).output();
     }
 }
