@@ -13,7 +13,8 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::early::Verity;
-use crate::{block, enclave, storage};
+use crate::storage::Place;
+use crate::{block, data, enclave, storage};
 
 /// The report's first field; whoever reads a console looks for it.
 const FORMAT: u32 = 1;
@@ -33,7 +34,7 @@ pub(crate) fn run() -> Result<()> {
         "root": Verity::from_command_line(&command_line)?.hash,
         "tee": tee(),
         "enclave": fs::read_to_string(enclave::ANSWER).ok(),
-        "storage": storage::PLACES.map(|(name, target, _)| json!({"partition": name, "mounted": is_mounted(target)})),
+        "storage": [storage::TEE.found(), data::DATA.found()],
         "failed": failed(),
         "hardening": hardening::look(Path::new("/"), &command_line)?,
         "units": units(),
@@ -56,9 +57,26 @@ fn tee() -> Value {
     answer.unwrap_or(Value::Null)
 }
 
-fn is_mounted(target: &str) -> bool {
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    mounts.lines().any(|line| line.split(' ').nth(1) == Some(target))
+impl Place {
+    /// What is mounted there, and whether the kernel encrypts it.
+    fn found(&self) -> Value {
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        let mut mounts = mounts.lines().map(|line| line.split(' '));
+        let source = mounts.find_map(|mut words| {
+            let source = words.next()?;
+            (words.next()? == self.target).then(|| source.to_owned())
+        });
+        let encrypted = source.as_deref().is_some_and(is_encrypted);
+        json!({"partition": self.partition, "mounted": source.is_some(), "encrypted": encrypted})
+    }
+}
+
+/// The device mapper says what a device of its own is for.
+fn is_encrypted(device: &str) -> bool {
+    let node = fs::canonicalize(device).unwrap_or_default();
+    let name = node.file_name().unwrap_or_default();
+    let uuid = fs::read_to_string(Path::new("/sys/class/block").join(name).join("dm/uuid"));
+    uuid.is_ok_and(|uuid| uuid.starts_with("CRYPT-LUKS2-"))
 }
 
 /// Units that failed, with the last that they said.
