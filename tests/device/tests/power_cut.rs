@@ -259,7 +259,8 @@ fn a_lost_owner_leaves_no_keys() {
     let (target, parties) = blank();
     let mut context = context(&target, &parties, 3);
     context.installed().expect("installed");
-    let disk_key = |link: &mut dyn Link| -> KeyReply { ask(link, Command::DiskKey, &[]).expect("a disk key") };
+    let disk_key =
+        |link: &mut dyn Link| -> KeyReply { ask(link, Command::DiskKey, &[]).expect("a disk key") };
     let before = disk_key(context.connect().expect("a session").as_mut());
     target.0.set(|world| world.records.remove(&Record::Device));
     context.owned().expect("provisioned again");
