@@ -9,6 +9,7 @@ mod image;
 mod keys;
 mod measure;
 mod pack;
+mod station;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -54,6 +55,8 @@ const GOALS: &[(&str, Part, About, f64)] = &[
     ("keys_lost_records", Part::Keys, About::Value, 0.0),
     ("keys_page", Part::Keys, About::Value, 200.0),
     ("keys_page_postgres", Part::Keys, About::Value, 200.0),
+    ("station_three", Part::Station, About::Ratio, 1.3),
+    ("station_overhead", Part::Station, About::Value, 2.0),
 ];
 
 /// Takes all figures in one run, or those of a part.
@@ -82,6 +85,8 @@ enum Part {
     Keys,
     /// `tb image` and `tb flash` on this host, and the emulated device's start from an image
     Image,
+    /// A factory's line with emulated devices
+    Station,
 }
 
 /// A figure and what it is held against.
@@ -127,6 +132,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         let (by_us, by_others) = image::figures(&builder)?;
         ours.extend(by_us);
         references.extend(by_others);
+    }
+    if wanted(Part::Station) {
+        let (three, one) = station::figures(&builder)?;
+        ours.extend(three);
+        references.extend(one);
     }
     let figures: Vec<_> = ours.into_iter().map(|ours| Figure::new(ours, &references)).collect();
     show(&figures);

@@ -41,6 +41,8 @@ pub struct BootOptions {
     pub state: Option<PathBuf>,
     /// Time counts instructions on one core: for figures that can be compared.
     pub icount: bool,
+    /// A station's agent answers on the console, which is a pseudo-terminal of this host: see [`Device::console`].
+    pub station: bool,
     /// Waits for a debugger before the first instruction.
     pub gdb: bool,
     /// How long a boot may take.
@@ -57,6 +59,7 @@ impl Default for BootOptions {
             copy: None,
             state: None,
             icount: false,
+            station: false,
             gdb: false,
             boot: BOOT_TIME,
             timeout: Duration::from_secs(600),
@@ -140,6 +143,14 @@ impl Device {
         let line = format!("run {end} {}\n", words.join(" "));
         self.control.write_all(line.as_bytes()).map_err(|_| self.stopped())?;
         self.collect(&end, stdout, stderr, &words.join(" "))
+    }
+
+    /// The console of a device that was booted for a station.
+    pub fn console(&self) -> Result<PathBuf> {
+        let said = read_lossy(&self.folder.join("qemu.log"));
+        let place = said.lines().find_map(|line| line.strip_prefix("char device redirected to "));
+        let place = place.and_then(|rest| rest.strip_suffix(" (label normal)"));
+        Ok(PathBuf::from(place.context("the emulator has no pseudo-terminal")?))
     }
 
     /// The host's folder that the device has at /mnt/share; both sides may write while it runs.

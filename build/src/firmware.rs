@@ -181,7 +181,9 @@ impl Builder {
             .assign("TA_PUBLIC_KEY", self.ta_public_key()?)
             .assign("CFG_BUILD_IN_TREE_TA", "n")
             .assign("platform-cflags-optimization", OPTIMIZATION)
-            .assign("CFG_EARLY_TA", "y");
+            .assign("CFG_EARLY_TA", "y")
+            // Each session would inflate it again.
+            .assign("CFG_EARLY_TA_COMPRESS", "n");
         for (name, value) in &self.board.optee_flags(debug) {
             make = make.assign(name, value);
         }

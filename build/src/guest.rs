@@ -118,6 +118,8 @@ impl Builder {
         archive.file("init", 0o755, include_bytes!("guest/init.sh").to_vec());
         archive.file("etc/passwd", 0o644, b"root:x:0:0:root:/root:/bin/sh\n".to_vec());
         archive.file("etc/group", 0o644, b"root:x:0:\n".to_vec());
+        let agent = include_bytes!("../../keys/deploy/station-agent");
+        archive.file("usr/sbin/station-agent", 0o755, agent.to_vec());
         archive.folder("usr/lib/optee_armtz");
         archive.host_file("usr/bin/busybox", &self.binary("busybox-static")?.join("usr/bin/busybox"))?;
         archive.host_file(

@@ -47,7 +47,7 @@ pub(crate) fn tool(images: &Images, options: &BootOptions, console: Console, fol
         None => kernel(tool, images, command_line(images, options, console)),
     };
     let tool = secure_flash(tool, folders.flash);
-    let tool = consoles(tool, console, folders.logs);
+    let tool = consoles(tool, console, options.station, folders.logs);
     let tool = share(tool, "share", folders.share, false);
     let tool = options.copy.iter().fold(tool, |tool, folder| share(tool, "host", folder, true));
     let tool = options.state.iter().fold(tool, |tool, file| disk(tool, file));
@@ -102,17 +102,19 @@ fn command_line(images: &Images, options: &BootOptions, console: Console) -> Str
         (console == Console::Terminal, "trustbox.shell"),
         (options.copy.is_some(), "trustbox.copy"),
         (options.state.is_some(), "trustbox.state"),
+        (options.station, "trustbox.station"),
     ];
     let words = words.iter().filter(|(on, _)| *on).map(|(_, word)| *word);
     std::iter::once(images.command_line.as_str()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
 /// Firmware and kernel write to logs only; a shell has a console of its own.
-fn consoles(tool: Tool, console: Console, logs: &Path) -> Tool {
+fn consoles(tool: Tool, console: Console, station: bool, logs: &Path) -> Tool {
     let tool = ["normal", "secure"].iter().fold(tool, |tool, world| {
-        let path = option("path", &logs.join(format!("{world}.log")));
+        let (kind, name) = if station && *world == "normal" { ("pty", "logfile") } else { ("file", "path") };
+        let path = option(name, &logs.join(format!("{world}.log")));
         tool.arg("-chardev")
-            .arg(joined(&format!("file,id={world}"), &path))
+            .arg(joined(&format!("{kind},id={world}"), &path))
             .args(["-serial", &format!("chardev:{world}")])
     });
     let tool = tool.args(["-device", "virtio-serial-pci"]);

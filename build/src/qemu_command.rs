@@ -50,6 +50,9 @@ pub(crate) struct Args {
     /// Run commands for whoever connects to this Unix socket, until the emulator ends: for `trustbox-keys station`
     #[arg(long, value_name = "SOCKET", conflicts_with_all = ["gdb", "command"])]
     serve: Option<PathBuf>,
+    /// With --serve: the agent of a factory's line answers on the console, a pseudo-terminal that is named
+    #[arg(long, requires = "serve")]
+    station: bool,
     /// How long the command may take
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     timeout: u64,
@@ -80,6 +83,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         copy: args.copy,
         state: args.state,
         icount: args.icount,
+        station: args.station,
         gdb: args.gdb,
         timeout: Duration::from_secs(args.timeout),
         ..BootOptions::default()
@@ -88,6 +92,9 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         let listener = served::listen(socket)?;
         let mut device = Device::boot(&images, &options)?;
         eprintln!("the emulated device takes commands on {}", socket.display());
+        if args.station {
+            eprintln!("a station's agent answers on {}", device.console()?.display());
+        }
         served::serve(&mut device, &listener, &AtomicBool::new(false)).map(|()| ExitCode::SUCCESS)
     } else if args.command.is_empty() {
         eprintln!("shell on the emulated device: `exit` switches it off, Ctrl-A X ends the emulator");

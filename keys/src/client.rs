@@ -1,10 +1,12 @@
 //! A small HTTP client over TLS: one connection that is kept, requests one after the other. For `trustbox-keys` itself, for
 //! publishers whose class keys are in the service, for webhooks and for measuring the service.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http_body_util::{BodyExt, Full, Limited};
@@ -36,10 +38,26 @@ pub struct Connection {
     path: String,
 }
 
+/// Why nothing came of a request, for those who say what to do then.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Trouble {
+    /// The service does not answer.
+    #[error("{0}")]
+    Unreached(String),
+    /// Its certificate is not valid at this host's time.
+    #[error("{0}: its certificate is not valid at this host's time")]
+    Time(String),
+    /// It refuses: the name of the problem, and what it says.
+    #[error("{1}")]
+    Refused(String, String),
+}
+
 /// What came back.
 pub struct Answer {
     /// HTTP status.
     pub status: u16,
+    /// The service's time, in seconds since 1970.
+    pub time: Option<u64>,
     /// The body.
     pub body: Vec<u8>,
 }
@@ -55,11 +73,11 @@ impl Connection {
             None => (host, 443),
         };
         let stream = TcpStream::connect((name.trim_matches(['[', ']']), port)).await;
-        let stream = stream.with_context(|| format!("cannot connect to {host}"))?;
+        let stream = stream.with_context(|| Trouble::Unreached(format!("cannot connect to {host}")))?;
         stream.set_nodelay(true)?;
         let server = ServerName::try_from(name.trim_matches(['[', ']']).to_owned())?;
         let stream = TlsConnector::from(tls).connect(server, stream).await;
-        let stream = stream.with_context(|| format!("no TLS connection to {host}"))?;
+        let stream = stream.map_err(|error| no_tls(host, error))?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
         Ok(Self { sender, host: host.to_owned(), path: format!("/{path}") })
@@ -77,11 +95,16 @@ impl Connection {
             Request::builder().method(method).uri(path.unwrap_or(&self.path)).header("host", &self.host);
         let request = request.header("content-type", "application/json");
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
-        self.sender.ready().await?;
-        let response = self.sender.send_request(request.body(Full::new(Body::from(body)))?).await?;
+        let gone = || Trouble::Unreached(format!("{} does not answer any more", self.host));
+        self.sender.ready().await.with_context(gone)?;
+        let response = self.sender.send_request(request.body(Full::new(Body::from(body)))?).await;
+        let response = response.with_context(gone)?;
         let status = response.status().as_u16();
+        let time = response.headers().get("date").and_then(|date| date.to_str().ok());
+        let time = time.and_then(|date| httpdate::parse_http_date(date).ok());
+        let time = time.and_then(|time| Some(time.duration_since(UNIX_EPOCH).ok()?.as_secs()));
         let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
-        Ok(Answer { status, body: body.map_err(|error| anyhow!("{error}"))?.to_bytes().to_vec() })
+        Ok(Answer { status, time, body: body.map_err(|error| anyhow!("{error}"))?.to_bytes().to_vec() })
     }
 
     /// Sends JSON; an answer that refuses is an error with what it says.
@@ -101,8 +124,25 @@ impl Answer {
             .map_err(|_| anyhow!("the service answers with status {}", self.status))?;
         let rule = problem.rule.map(|rule| format!(" (rule {rule})")).unwrap_or_default();
         let help = problem.help.map(|help| format!("\nhelp: {help}")).unwrap_or_default();
-        bail!("refused, number {}: {}: {}{rule}{help}", problem.number, problem.title, problem.detail)
+        let text =
+            format!("refused, number {}: {}: {}{rule}{help}", problem.number, problem.title, problem.detail);
+        let name = problem.kind.rsplit(':').next().unwrap_or_default().to_owned();
+        bail!(Trouble::Refused(name, text))
     }
+}
+
+fn no_tls(host: &str, error: io::Error) -> Error {
+    use rustls::CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let time = match inner {
+        Some(rustls::Error::InvalidCertificate(why)) => {
+            matches!(why, Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. })
+        }
+        _ => false,
+    };
+    let what = format!("no TLS connection to {host}");
+    let trouble = if time { Trouble::Time(what) } else { Trouble::Unreached(what) };
+    Error::from(error).context(trouble)
 }
 
 /// Whom a client believes, and what it shows: a folder with `ca.pem`, `client.pem` and `client.key.pem`.

@@ -132,6 +132,16 @@ impl Chip {
         sum << 1 | odd
     }
 
+    /// Whether the secure debug controller opens for a response: the level of OSPR1 decides, then DRVR alone; no software is asked.
+    fn opens(&self, response: u64) -> bool {
+        let expected = u64::from(self.blown(SFP + 0x210)) << 32 | u64::from(self.blown(SFP + 0x214));
+        match self.blown(SFP + 0x204) & 7 {
+            0 => true,
+            7 => false,
+            _ => response == expected,
+        }
+    }
+
     /// Whether the image is the one whose keys the fuses have.
     fn is_verified(&self) -> bool {
         let hash: [u32; 8] = std::array::from_fn(|word| self.blown(SRKH + 4 * word as u64));
@@ -181,6 +191,7 @@ impl Chip {
         if self.blown(OSPR0) & ITS != 0 {
             assert!(self.is_verified(), "closed with an image that never starts again");
             assert!(self.master_key() != [0; 8] && self.syndrome() == 0, "closed without a master key");
+            assert!([0, 1, u64::MAX].iter().all(|response| !self.opens(*response)), "closed with a debugger");
         }
     }
 }
@@ -276,8 +287,9 @@ fn finished(chip: &Chip) -> bool {
 #[test]
 fn a_board_is_closed_and_the_same_again_writes_nothing() {
     let (mut chip, plan) = (Chip::new(), plan());
+    assert!(chip.opens(0), "a new chip has a debugger");
     write(&mut chip, &plan, false).unwrap();
-    assert!(finished(&chip), "{:x?}", chip.blown);
+    assert!(!chip.opens(0) && finished(&chip), "{:x?}", chip.blown);
     let before = chip.blown.clone();
     write(&mut chip, &plan, false).unwrap();
     assert_eq!(chip.blown, before);

@@ -8,10 +8,12 @@ mod webdriver;
 use std::env;
 use std::fs;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use libtest_mimic::{Arguments, Failed, Trial};
-use serde_json::json;
+use serde_json::{Value, json};
 use support::line::{report, signed};
 use support::{Device, Live, World};
 use trustbox_keys::service::identity::Role;
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         trial("everything_can_be_read_without_scripts", || block_on(without_scripts())),
         trial("pages_are_accessible_and_nothing_is_blocked", || block_on(accessible())),
         trial("the_keyboard_is_enough", || block_on(keyboard())),
+        trial("a_certificate_of_the_browser_logs_in", || block_on(certificate())),
     ];
     libtest_mimic::run(&arguments, trials).exit_code()
 }
@@ -217,6 +220,67 @@ async fn keyboard() {
     assert!(chromium.text("main dl").await.contains("✓ whole"));
     chromium.quit().await;
     site.live.running.stop().await;
+}
+
+/// The certificate is in the browser's own database, and so is the CA: nothing about them is waved through.
+async fn certificate() {
+    let site = Site::new().await;
+    let home = site.world.path("home");
+    let database = home.join(".pki/nssdb");
+    fs::create_dir_all(&database).unwrap();
+    let database = format!("sql:{}", database.display());
+    let tls = |name: &str| site.world.path("tls").join(name);
+    run("certutil", &["-N", "-d", &database, "--empty-password"]);
+    run("certutil", &["-A", "-d", &database, "-n", "ca", "-t", "C,,", "-i", text(&tls("ca.pem"))]);
+    let (own, key, both) =
+        (tls("factory-line-1/client.pem"), tls("factory-line-1/client.key.pem"), site.world.path("both.p12"));
+    let export = [
+        "pkcs12",
+        "-export",
+        "-passout",
+        "pass:",
+        "-in",
+        text(&own),
+        "-inkey",
+        text(&key),
+        "-out",
+        text(&both),
+    ];
+    run("openssl", &export);
+    run("pk12util", &["-i", text(&both), "-d", &database, "-W", ""]);
+    let mut chromium = Chromium::with_certificates(&home, &site.base).await;
+    chromium.open(&site.at("/")).await;
+    chromium.arrives(&site.at("/login")).await;
+    let shown = chromium.text("main").await;
+    assert!(shown.contains("This browser showed the certificate of line-1"), "{shown}");
+    assert_eq!(chromium.ask(LOOK).await, json!([]), "/login with a certificate");
+    chromium.click("form button").await;
+    chromium.arrives(&site.at("/")).await;
+    assert_eq!(chromium.text("h1").await, "Line");
+    // What its role may not see is not offered.
+    assert!(!chromium.text("nav").await.contains("Audit"));
+    // Revoked, it is out with the next click.
+    let pem = fs::read_to_string(&own).unwrap();
+    let der: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+    let fingerprint = support::sha256(&BASE64_STANDARD.decode(der).unwrap());
+    let mut admin = site.live.client("admin-alice").await;
+    admin.ok("POST", &format!("/v1/clients/{fingerprint}/revoke"), &Value::Null).await;
+    drop(admin);
+    chromium.open(&site.at("/devices")).await;
+    chromium.arrives(&site.at("/login")).await;
+    chromium.quit().await;
+    site.live.running.stop().await;
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// A program of a Debian package.
+fn run(program: &str, arguments: &[&str]) {
+    let output = Command::new(program).args(arguments).output();
+    let output = output.unwrap_or_else(|error| panic!("{program}, of libnss3-tools or openssl: {error}"));
+    assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 async fn shoot(chromium: &mut Chromium, name: &str) {

@@ -19,12 +19,14 @@ class Keys(unittest.TestCase):
     def setUpClass(cls):
         cls.folder = tempfile.TemporaryDirectory()
         cls.rsa = cls.make("rsa.pem", "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048")
-        cls.rsa3072 = cls.make("rsa3072.pem", "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:3072")
-        cls.old_form = cls.make("old.pem", "rsa", "-traditional", "-in", cls.rsa3072)
+        cls.rsa3072 = cls.make("rsa3072.key", "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:3072")
+        cls.old_form = cls.make("old.key", "rsa", "-traditional", "-in", cls.rsa3072)
         cls.rsa_public = cls.make("rsa.pub.pem", "pkey", "-pubout", "-in", cls.rsa)
         cls.ec = cls.make("ec.pem", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")
         cls.ec_public = cls.make("ec.pub.pem", "pkey", "-pubout", "-in", cls.ec)
         cls.certificate = cls.make("cert.pem", "req", "-x509", "-key", cls.ec, "-subj", "/CN=test")
+        cls.make("rsa3072.crt", "req", "-x509", "-key", cls.rsa3072, "-subj", "/CN=test")
+        cls.make("old.crt", "req", "-x509", "-key", cls.rsa3072, "-subj", "/CN=test")
         cls.digest = cls.write("key.sha256", b"ab" * 32 + b"\n")
         cls.damaged = cls.write("damaged.pem", b"-----BEGIN PUBLIC KEY-----\nA\n-----END PUBLIC KEY-----\n")
 
@@ -44,8 +46,8 @@ class Keys(unittest.TestCase):
         return cls.write(name, openssl(*words))
 
     def test_right_keys_are_taken(self):
-        for kind, path in (("rsa-private", self.rsa), ("rsa3072-private", self.rsa3072),
-                           ("rsa3072-private", self.old_form), ("rsa-public", self.rsa_public),
+        for kind, path in (("rsa-private", self.rsa), ("fit-private", self.rsa3072),
+                           ("fit-private", self.old_form), ("rsa-public", self.rsa_public),
                            ("ec-private", self.ec), ("ec-any", self.ec), ("ec-any", self.ec_public),
                            ("certificate", self.certificate), ("sha256", self.digest), ("file", self.ec)):
             self.assertIsNone(keys.problem("KEY", path, kind), (kind, path))
@@ -53,7 +55,7 @@ class Keys(unittest.TestCase):
     def test_every_other_kind_is_refused_with_both_named(self):
         files = {"rsa": self.rsa, "rsa_public": self.rsa_public, "ec": self.ec, "ec_public": self.ec_public,
                  "certificate": self.certificate, "digest": self.digest, "damaged": self.damaged}
-        right = {"rsa-private": {"rsa"}, "rsa3072-private": set(), "rsa-public": {"rsa_public"}, "ec-private": {"ec"},
+        right = {"rsa-private": {"rsa"}, "fit-private": set(), "rsa-public": {"rsa_public"}, "ec-private": {"ec"},
                  "ec-any": {"ec", "ec_public"}, "certificate": {"certificate"}, "sha256": {"digest"}}
         for kind, taken in right.items():
             for name, path in files.items():
@@ -64,16 +66,25 @@ class Keys(unittest.TestCase):
                     self.assertRegex(found, "^KEY is /.*, which is .*: set it to the path of .*")
 
     def test_size_is_said(self):
-        self.assertIn("a private RSA key of 2048 bits", keys.problem("KEY", self.rsa, "rsa3072-private"))
+        self.assertIn("a private RSA key of 2048 bits", keys.problem("KEY", self.rsa, "fit-private"))
         with open(self.old_form, "rb") as file:
             self.assertEqual(keys.describe(file.read())[3], 3072)
+
+    def test_a_fit_key_has_its_name_and_its_certificate(self):
+        with open(self.rsa3072, "rb") as file:
+            content = file.read()
+        self.assertIn("ends in .key", keys.problem("KEY", self.write("fit.pem", content), "fit-private"))
+        alone = self.write("alone.key", content)
+        self.assertIn("alone.crt is no certificate", keys.problem("KEY", alone, "fit-private"))
+        self.write("alone.crt", content)
+        self.assertIn("alone.crt is no certificate", keys.problem("KEY", alone, "fit-private"))
 
     def test_missing_keys_are_said_to_be_missing(self):
         self.assertTrue(keys.problem("KEY", None, "rsa-private").startswith("KEY is not set: "))
         self.assertIn("which is no file", keys.problem("KEY", "/nowhere/key", "rsa-private"))
 
     def test_tokens_are_for_private_keys(self):
-        self.assertIsNone(keys.problem("KEY", "pkcs11:token=a", "rsa3072-private"))
+        self.assertIsNone(keys.problem("KEY", "pkcs11:token=a", "fit-private"))
         self.assertIn("is in a token", keys.problem("KEY", "pkcs11:token=a", "rsa-public"))
 
     def test_no_content_is_in_a_message(self):

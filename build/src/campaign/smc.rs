@@ -1,7 +1,7 @@
 //! `tb campaign smc`: every call to the secure monitor and to OP-TEE that the normal world can make, with any registers and any
 //! memory, on a monitor that has the services of the boards too.
 //!
-//! The calls come from a program of ours in U-Boot's place (`smc/payload.c`), not from a module of Linux: root in Linux is EL1
+//! The calls come from a program of ours in U-Boot's place (`smc/payload.c` and its parts), not from a module of Linux: root in Linux is EL1
 //! as it is, but it has every register, no interrupts between, no kernel that its own mistakes bring down, and a call's
 //! requests can be answered with anything. Then it starts U-Boot, and the same secure world has to serve Linux.
 //!
@@ -30,8 +30,18 @@ use crate::sources::Source;
 use crate::tool::Tool;
 use crate::ui;
 
-const SOURCE: &str = include_str!("smc/payload.c");
-const LAYOUT: &str = include_str!("smc/payload.ld");
+/// The program that makes the calls, the files to compile first.
+const PROGRAM: [(&str, &str); 8] = [
+    ("entry.S", include_str!("smc/entry.S")),
+    ("payload.c", include_str!("smc/payload.c")),
+    ("call.c", include_str!("smc/call.c")),
+    ("optee.c", include_str!("smc/optee.c")),
+    ("values.c", include_str!("smc/values.c")),
+    ("console.c", include_str!("smc/console.c")),
+    ("payload.h", include_str!("smc/payload.h")),
+    ("payload.ld", include_str!("smc/payload.ld")),
+];
+const COMPILED: usize = 6;
 const BOARD: &str = include_str!("smc/board.c");
 const MAKEFILE: &str = include_str!("smc/monitor.mk");
 const FLAGS: [&str; 14] = [
@@ -230,14 +240,17 @@ impl<'a> Bench<'a> {
 impl Builder {
     /// The program that makes the calls.
     fn calling_program(&self) -> Result<PathBuf> {
-        let key = Key::new("calling-program").text(SOURCE).text(LAYOUT).texts(FLAGS).finish();
+        let key =
+            Key::new("calling-program").texts(PROGRAM.map(|(_, content)| content)).texts(FLAGS).finish();
         let folder = self.cached("calling-program", &key, |dirs| {
-            let [source, layout, linked] =
-                ["payload.c", "payload.ld", "payload"].map(|name| dirs.out.join(name));
-            fs::write(&source, SOURCE)?;
-            fs::write(&layout, LAYOUT)?;
-            let compiler = Tool::new("aarch64-linux-gnu-gcc").args(FLAGS).arg("-T").arg(layout);
-            compiler.arg(source).arg("-o").arg(&linked).run(&dirs.log)?;
+            for (name, content) in PROGRAM {
+                fs::write(dirs.out.join(name), content)?;
+            }
+            let linked = dirs.out.join("payload");
+            let compiler =
+                Tool::new("aarch64-linux-gnu-gcc").args(FLAGS).arg("-T").arg(dirs.out.join("payload.ld"));
+            let sources = PROGRAM[..COMPILED].iter().map(|(name, _)| dirs.out.join(name));
+            compiler.args(sources).arg("-o").arg(&linked).run(&dirs.log)?;
             let copy = Tool::new("aarch64-linux-gnu-objcopy").args(["-O", "binary"]);
             copy.arg(linked).arg(dirs.out.join("payload.bin")).run(&dirs.log)
         })?;

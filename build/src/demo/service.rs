@@ -118,6 +118,11 @@ impl KeyService {
         Ok(fs::read(at("bundle"))?)
     }
 
+    /// What an admin says of a device, or of its return.
+    pub(crate) fn of_device(&self, device_id: &str, what: &str, body: &Value) -> Result<()> {
+        self.call(ADMIN, "POST", &format!("/v1/devices/{device_id}/{what}"), Some(body)).map(drop)
+    }
+
     /// Publishes a revocation, and takes it from where devices get it.
     pub(super) fn revoke(&self, statement: &str) -> Result<String> {
         self.call(ADMIN, "POST", "/v1/revocations", Some(&json!({"statement": statement})))?;

@@ -1,7 +1,7 @@
 #!/usr/bin/busybox sh
 # First process of the emulated device: loads modules, starts tee-supplicant, then runs commands that the host sends.
 #
-# The kernel command line says what this boot has: trustbox.shell, trustbox.copy, trustbox.state, trustbox.xtest. Commands come in on a
+# The kernel command line says what this boot has: trustbox.shell, trustbox.copy, trustbox.state, trustbox.station. Commands come in on a
 # port of their own, one line each: `run WORD ARGUMENTS…` or `off`. WORD ends both output streams, so that the host knows
 # where they end; the exit status goes back on the command port.
 
@@ -66,6 +66,9 @@ fi
 ifconfig lo 127.0.0.1 up
 tee-supplicant -d --fs-parent-path /var/lib/tee /dev/teepriv0 || failure="no TEE: tee-supplicant does not start"
 
+if has station; then
+    setsid station-agent /dev/ttyAMA0 </dev/null >/dev/null 2>&1 &
+fi
 if has shell; then
     cd /root
     setsid -c sh -l </dev/hvc0 >/dev/hvc0 2>&1

@@ -17,7 +17,7 @@ mod packages;
 mod page;
 mod remote;
 mod signing;
-mod station;
+pub(crate) mod station;
 mod tap;
 mod xtest;
 mod yocto;

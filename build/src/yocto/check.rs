@@ -18,9 +18,9 @@ use crate::yocto::outcome::{Outcome, Step};
 
 /// Machines that are checked.
 pub(crate) const MACHINES: [Machine; 3] = [
-    Machine { name: "qemuarm64-secureboot", bsp: false },
-    Machine { name: "ls1028ardb", bsp: true },
-    Machine { name: "trustbox-edge-201", bsp: true },
+    Machine { name: "qemuarm64-secureboot", bsp: false, first: true },
+    Machine { name: "ls1028ardb", bsp: true, first: true },
+    Machine { name: "trustbox-edge-201", bsp: true, first: false },
 ];
 /// What is planned: everything that ends in a file for a device.
 const TARGETS: [&str; 5] =
@@ -48,25 +48,26 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let repo = Repo::find()?;
     let pinned = Layers::load(&repo)?;
     let machines = chosen(args.machine.as_deref())?;
+    let steps = |machine: &Machine| machine.steps().filter(|step| args.step.is_none_or(|only| only == *step));
+    if machines.iter().all(|machine| steps(machine).next().is_none()) {
+        let help = "yocto-check-layer takes all machines of a layer at once, from its first one";
+        return Err(Usage(format!("no such step of this machine\nhelp: {help}")).into());
+    }
     let bsp = machines.iter().any(|machine| machine.bsp);
-    let absent: Vec<_> = pinned
-        .needed(bsp)
-        .filter(|one| !args.layers.join(&one.name).is_dir())
-        .map(|one| &*one.name)
-        .collect();
-    if !absent.is_empty() {
-        println!("not run: layers absent: {}", absent.join(", "));
-        println!("help: clone them into {} at the commits of yocto/layers.toml", args.layers.display());
+    if !all_there(&pinned, bsp, &args.layers) {
         return Ok(ExitCode::FAILURE);
     }
     let layers = args.layers.canonicalize()?;
-    let origin = pinned.needed(bsp).map(|one| origin(one, &layers)).collect::<Result<Vec<_>>>()?;
+    let others = pinned.needed(bsp).map(|one| origin(one, &layers));
+    let origin = std::iter::once(version(&repo)).chain(others).collect::<Result<Vec<_>>>()?;
+    let folder = |machine| BuildFolder::make(&repo, &pinned, &layers, machine, &args.user);
+    let folders = machines.iter().map(folder).collect::<Result<Vec<_>>>()?;
     let mut outcomes = Vec::new();
-    for machine in &machines {
-        let folder = BuildFolder::make(&repo, &pinned, &layers, machine, &args.user)?;
-        for step in Step::ALL.into_iter().filter(|step| args.step.is_none_or(|only| only == *step)) {
-            let title = format!("{} {}", machine.name, step.name());
-            outcomes.push(ui::step(&title, || Ok(perform(&folder, machine, step)))?);
+    // What is quick to fail is first
+    for step in Step::ALL {
+        for folder in folders.iter().filter(|folder| steps(folder.machine()).any(|one| one == step)) {
+            let title = format!("{} {}", folder.machine().name, step.name());
+            outcomes.push(ui::step(&title, || Ok(perform(folder, step)))?);
         }
     }
     let summary = summary(&origin, &outcomes)?;
@@ -77,12 +78,33 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+fn all_there(pinned: &Layers, bsp: bool, layers: &Path) -> bool {
+    let absent = pinned.needed(bsp).filter(|one| !layers.join(&one.name).is_dir());
+    let absent: Vec<_> = absent.map(|one| &*one.name).collect();
+    if !absent.is_empty() {
+        println!("not run: layers absent: {}", absent.join(", "));
+        println!("help: clone them into {} at the commits of yocto/layers.toml", layers.display());
+    }
+    absent.is_empty()
+}
+
 fn chosen(name: Option<&str>) -> Result<Vec<Machine>> {
     let found: Vec<_> =
         MACHINES.into_iter().filter(|machine| name.is_none_or(|name| name == machine.name)).collect();
     let known = MACHINES.map(|machine| machine.name).join(", ");
     let unknown = || Usage(format!("no machine {}\nhelp: machines are {known}", name.unwrap_or_default()));
     (!found.is_empty()).then_some(found).ok_or_else(|| unknown().into())
+}
+
+/// Which commit our layers are of; a release has none.
+fn version(repo: &Repo) -> Result<String> {
+    if !repo.root().join(".git").exists() {
+        return Ok("trustbox without a history".to_owned());
+    }
+    let git = Tool::new("git").args(["-c", "safe.directory=*", "-C"]).arg(repo.root());
+    let commit =
+        git.args(["describe", "--always", "--exclude=*", "--abbrev=12", "--dirty= and changes"]).output()?;
+    Ok(format!("trustbox {}", commit.trim()))
 }
 
 /// Which commit a repository is at; one with a history must be at the pinned commit.
@@ -105,14 +127,15 @@ fn origin(repository: &Repository, layers: &Path) -> Result<String> {
     Ok(format!("{} {}", repository.name, &head[..12]))
 }
 
-fn perform(folder: &BuildFolder, machine: &Machine, step: Step) -> Outcome {
+fn perform(folder: &BuildFolder, step: Step) -> Outcome {
+    let machine = folder.machine();
     let start = Instant::now();
     let log = folder.log(step);
     let _ = fs::remove_file(&log);
     let tool = match step {
         Step::Parse => folder.tool("bitbake").arg("-p"),
         Step::Plan => folder.tool("bitbake").arg("-n").args(TARGETS),
-        Step::Layer => folder.check_layer(),
+        Step::Layer => folder.check_layer(MACHINES.iter().filter(|one| one.bsp == machine.bsp)),
     };
     let result = tool.run(&log);
     let text = fs::read_to_string(&log).unwrap_or_default();

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -11,18 +12,47 @@ use crate::tool::Tool;
 use crate::yocto::layers::Layers;
 use crate::yocto::outcome::Step;
 
+/// Without a network. The C library that oe-core's uninative fetches for the host is not there either; it would say so each
+/// time, and change the configuration between parsing and planning, so that everything was parsed twice.
+const OFFLINE: &str =
+    "BB_NO_NETWORK = \"1\"\nCONNECTIVITY_CHECK_URIS = \"\"\nINHERIT_DISTRO:remove = \"uninative\"\n";
+
+/// Of the two thousand recipes of meta-openembedded only those are parsed that ours need, by folder: for three machines, and
+/// up to five times each by yocto-check-layer, the others would take hours and say nothing of ours.
+const NEEDED: [&str; 6] = [
+    "crypto/cryptsetup",
+    "extended/jansson",
+    "filter/libnftnl",
+    "filter/nftables",
+    "support/libssh",
+    "support/lvm2",
+];
+
+/// What meta-freescale adds to recipes of meta-openembedded that are not there then.
+const APPENDS: &str = "/meta-freescale/dynamic-layers/openembedded-layer/";
+
+/// That nothing of this layer is left then is no fault.
+const EMPTY: &str = "BBFILE_PATTERN_IGNORE_EMPTY_meta-python = \"1\"\n";
+
 /// A machine of the layers.
 #[derive(Clone, Copy)]
 pub(crate) struct Machine {
     pub(crate) name: &'static str,
     /// Whether it is in meta-trustbox-bsp.
     pub(crate) bsp: bool,
+    /// Whether yocto-check-layer starts from it: it is there without our layers, and stands for the others of its layer.
+    pub(crate) first: bool,
 }
 
 impl Machine {
     /// Our layers that it needs; the last is the one it is described in.
     fn ours(self) -> &'static [&'static str] {
         if self.bsp { &["meta-trustbox", "meta-trustbox-bsp"] } else { &["meta-trustbox"] }
+    }
+
+    /// What is checked of it.
+    pub(crate) fn steps(self) -> impl Iterator<Item = Step> {
+        Step::ALL.into_iter().filter(move |step| self.first || *step != Step::Layer)
     }
 }
 
@@ -67,18 +97,31 @@ impl BuildFolder {
         layers: impl Iterator<Item = &'a PathBuf>,
     ) -> Result<()> {
         fs::create_dir_all(path.join("conf")).with_context(|| format!("cannot make {}", path.display()))?;
+        self.share_cache(path)?;
         let mut list = String::from("BBPATH = \"${TOPDIR}\"\nBBFILES ?= \"\"\nBBLAYERS = \"\\\n");
         for layer in layers {
             writeln!(list, "    {} \\", layer.display())?;
         }
         list.push_str("\"\n");
+        let mask = format!("/meta-openembedded/.*/recipes-(?!({})/) {APPENDS}", NEEDED.join("|"));
         let local = format!(
-            "MACHINE = \"{}\"\nDISTRO = \"{distro}\"\nBB_NO_NETWORK = \"1\"\nCONNECTIVITY_CHECK_URIS = \"\"\n",
+            "MACHINE = \"{}\"\nDISTRO = \"{distro}\"\nBBMASK = \"{mask}\"\n{EMPTY}{OFFLINE}",
             self.machine.name
         );
         fs::write(path.join("conf/bblayers.conf"), list)?;
         fs::write(path.join("conf/local.conf"), local)?;
         self.give(path)
+    }
+
+    /// What bitbake keeps of functions it has parsed is true of every machine, so one folder has it: later parses are shorter.
+    fn share_cache(&self, path: &Path) -> Result<()> {
+        let (shared, link) = (self.path.with_file_name("cache"), path.join("cache"));
+        fs::create_dir_all(&shared).with_context(|| format!("cannot make {}", shared.display()))?;
+        if !link.is_symlink() {
+            let _ = fs::remove_dir_all(&link);
+            symlink(&shared, &link).with_context(|| format!("cannot make {}", link.display()))?;
+        }
+        self.give(&shared)
     }
 
     /// The folder belongs to whoever runs bitbake.
@@ -106,23 +149,27 @@ impl BuildFolder {
         tool.arg(program).dir(path).help("the log has what bitbake says")
     }
 
-    /// yocto-check-layer on the layer that the machine is described in, from a folder without it.
-    pub(crate) fn check_layer(&self) -> Tool {
+    /// yocto-check-layer on the layer that the machine is described in, from a folder without it, for all its machines.
+    pub(crate) fn check_layer<'a>(&self, machines: impl Iterator<Item = &'a Machine>) -> Tool {
         let path = self.path.join("layer");
-        let machines = self.others.iter().filter(|layer| self.first(layer));
+        let before = self.others.iter().filter(|layer| self.first(layer));
         // What cannot be written here shows when it is run
-        let _ = self.configure(&path, "nodistro", machines);
+        let _ = self.configure(&path, "nodistro", before);
         let Some((tested, needed)) = self.ours.split_last() else { return self.tool("false") };
         let tool = self.tool_in(&path, "yocto-check-layer").args(["--no-auto", "--no-auto-dependency"]);
-        let tool =
-            tool.args(["--machines", self.machine.name, "--dependency"]).args(&self.others).args(needed);
-        tool.arg("--").arg(tested)
+        let tool = tool.arg("--machines").args(machines.map(|machine| machine.name));
+        tool.arg("--dependency").args(&self.others).args(needed).arg("--").arg(tested)
     }
 
     /// Layers that must be there before: openembedded-core, and whatever the machine is in if it is not ours.
     fn first(&self, layer: &Path) -> bool {
         let core = layer.ends_with("openembedded-core/meta");
         core || layer.starts_with(self.layers.join("meta-arm")) || layer.ends_with("meta-freescale")
+    }
+
+    /// Which machine it is for.
+    pub(crate) fn machine(&self) -> &Machine {
+        &self.machine
     }
 
     /// The log of a step.

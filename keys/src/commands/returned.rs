@@ -38,7 +38,7 @@ pub(crate) struct TakeBack {
     /// The line's configuration
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// The device: unix:PATH for an emulated one, ssh:[USER@]HOST for a board
+    /// The device: unix:PATH for an emulated one, ssh:[USER@]HOST or serial:PATH[@SPEED] for a board
     #[arg(long, value_name = "PLACE")]
     device: Place,
     /// What return-order wrote

@@ -13,7 +13,7 @@ use trustbox_keys::station::label;
 use trustbox_keys::station::link::Place;
 use trustbox_keys::station::outbox::Sent;
 use trustbox_keys::station::signed::VOUCHER;
-use trustbox_keys::station::{Config, Progress, Station};
+use trustbox_keys::station::{Config, How, Progress, Station};
 use x509_cert::der::DateTime;
 
 /// Makes devices of blank boards, several at once: identity, certificates, owner, class keys, lock, voucher. Exit status 1 where
@@ -23,7 +23,7 @@ pub(crate) struct Run {
     /// The line's configuration
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// A device: unix:PATH for an emulated one, ssh:[USER@]HOST for a board; may be repeated
+    /// A device: unix:PATH for an emulated one, ssh:[USER@]HOST or serial:PATH[@SPEED] for a board; may be repeated
     #[arg(long = "device", value_name = "NAME=PLACE", required = true, value_parser = parse_device)]
     devices: Vec<(String, Place)>,
     /// The owner's word that a device came back and may be made anew; may be repeated
@@ -32,6 +32,9 @@ pub(crate) struct Run {
     /// Progress and results as lines of JSON
     #[arg(long)]
     json: bool,
+    /// The terminal's bell for each device: once for one that passed, three times for one that did not
+    #[arg(long, conflicts_with = "json")]
+    bell: bool,
     /// Takes devices whose hardware unique key is a test key or a stub. NOT-TRUSTED
     #[arg(long)]
     dangerously_any_hardware_key: bool,
@@ -127,7 +130,7 @@ impl Run {
         for path in &self.returned {
             station.take_returned(&files::read(path)?).with_context(|| path.display().to_string())?;
         }
-        let outcomes = station.run(&self.devices, &Progress::new(self.json));
+        let outcomes = station.run(&self.devices, &Progress::new(self.how()));
         if !station.is_offline() {
             // What does not get there now waits in the outbox.
             match station.sync() {
@@ -141,6 +144,16 @@ impl Run {
         match failed {
             0 => Ok(()),
             _ => bail!("{failed} of {} devices did not pass", outcomes.len()),
+        }
+    }
+}
+
+impl Run {
+    fn how(&self) -> How {
+        match (self.json, self.bell) {
+            (true, _) => How::Json,
+            (_, true) => How::Bell,
+            _ => How::Lines,
         }
     }
 }

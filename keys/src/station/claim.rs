@@ -4,6 +4,7 @@
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use super::clock;
 use super::config::Config;
 use super::link::{FOLDER, Link};
 use crate::client::{Connection, blocking};
@@ -77,6 +78,7 @@ impl Claimant {
             connection.send("POST", Some(&path), body.to_string().into_bytes(), &[]).await
         };
         let answer = blocking(&config.service, &config.identity, asked)?;
+        answer.time.map_or(Ok(()), |time| clock::agrees(time, "the service"))?;
         if answer.status != 409 {
             return answer.json().map(|_: Value| None);
         }
@@ -95,7 +97,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (_server, place) = host(dir.path());
         let folder = dir.path().join("claims").display().to_string();
-        let mut link = Link::open(&place).unwrap();
+        let mut link = Link::open(&place, None).unwrap();
         let (one, two) = (Claimant::of("line 1"), Claimant::of("line 2; rm -rf /"));
         assert!(one.name().starts_with("line-1@") && !two.name().contains([' ', ';', '/']));
         let mut claim = |who: &Claimant, lease| who.in_folder(&mut link, &folder, lease).unwrap();

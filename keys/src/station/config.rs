@@ -31,6 +31,9 @@ pub struct Config {
     /// What is expected of a device at the end.
     #[serde(default)]
     pub references: Vec<PathBuf>,
+    /// Plan of their fuses, `fuses.json`: what the voucher says of them, and what they must be; none where boards have none.
+    #[serde(default)]
+    pub fuses: Option<PathBuf>,
     /// Class of the devices, in the registry.
     pub class: String,
     /// Class keys that they get.
@@ -41,6 +44,9 @@ pub struct Config {
     /// The line works without it: devices get no class keys here, and the registry hears of them when `sync` says so.
     #[serde(default)]
     pub offline: bool,
+    /// Configuration of SSH for the way to boards: keys, known hosts.
+    #[serde(default)]
+    pub ssh_config: Option<PathBuf>,
     /// Who asks it: folder of a client of role `factory`.
     pub identity: PathBuf,
 }
@@ -58,7 +64,8 @@ impl Config {
             &mut config.identity,
         ];
         let lists = config.statements.iter_mut().chain(&mut config.references);
-        own.into_iter().chain(lists).for_each(|path| *path = folder.join(&*path));
+        let optional = config.ssh_config.iter_mut().chain(&mut config.fuses);
+        own.into_iter().chain(lists).chain(optional).for_each(|path| *path = folder.join(&*path));
         ensure!(!config.station.is_empty() && !config.sku.is_empty(), "station and sku have a name");
         Ok(config)
     }

@@ -12,13 +12,15 @@ use super::claim::Claimant;
 use super::config::Config;
 use super::journal::{Journal, State};
 use super::link::{Link, Place};
+use super::named::{AGAIN, JOURNAL, Named};
 use super::outbox::{Outbox, Sent};
 use super::report::{Reason, Report};
 use super::returned::Order;
-use super::steps::{AGAIN, Info, JOURNAL, Named, Work};
+use super::steps::{Info, Work};
 use super::{Failure, Outcome, Progress};
 use crate::SigningKey;
 use crate::factory::Authority;
+use crate::fuses::Plan;
 use crate::service::now;
 use crate::{files, reference};
 
@@ -31,6 +33,7 @@ pub struct Station {
     pub(super) owner_root: PublicKey,
     pub(super) statements: Vec<Vec<u8>>,
     pub(super) expected: ReferenceValues,
+    pub(super) fuses: Option<Plan>,
     /// Devices that came back and may be made anew, each with what its return is known by.
     pub(super) returned: Vec<(Order, String)>,
     /// Takes devices whose hardware key is not their own: development boards only. NOT-TRUSTED
@@ -53,6 +56,7 @@ impl Station {
             owner_root: files::load_public(&config.owner_root)?,
             statements: config.statements.iter().map(read).collect::<Result<_>>()?,
             expected: reference::read(&config.references, &[])?,
+            fuses: config.fuses.as_deref().map(Plan::read).transpose()?,
             returned: Vec::new(),
             any_hardware_key,
             config,
@@ -84,6 +88,7 @@ impl Station {
                     device_id: None,
                     result: Err(anyhow!("the station itself failed")).named("station", "internal", AGAIN),
                     time: Duration::ZERO,
+                    waited: Duration::ZERO,
                 })
             });
             joined.collect()
@@ -91,9 +96,14 @@ impl Station {
     }
 
     fn device(&self, name: &str, place: &Place, progress: &Progress) -> Outcome {
-        let (start, mut device_id) = (Instant::now(), None);
-        let result = self.steps(name, place, progress, &mut device_id);
-        let outcome = Outcome { name: name.to_owned(), device_id, result, time: start.elapsed() };
+        let (start, mut device_id, mut waited) = (Instant::now(), None, Duration::ZERO);
+        let link = Link::open(place, self.config.ssh_config.as_deref()).named("identify", "link", AGAIN);
+        let result = link.and_then(|mut link| {
+            let result = self.steps(name, &mut link, progress, &mut device_id);
+            waited = link.waited;
+            result
+        });
+        let outcome = Outcome { name: name.to_owned(), device_id, result, time: start.elapsed(), waited };
         progress.outcome(&outcome);
         outcome
     }
@@ -101,13 +111,12 @@ impl Station {
     fn steps(
         &self,
         name: &str,
-        place: &Place,
+        link: &mut Link,
         progress: &Progress,
         device_id: &mut Option<String>,
     ) -> Result<(), Failure> {
         let started = now();
-        let mut link = Link::open(place).named("identify", "link", AGAIN)?;
-        let info = Info::of(&mut link).named("identify", "link", AGAIN)?;
+        let info = Info::of(link).named("identify", "link", AGAIN)?;
         *device_id = Some(info.device_id.clone());
         let claimed = Journal::claim(&self.config.journal, &info.device_id, &self.config.station);
         let claimed = claimed.named("identify", "journal", JOURNAL)?;
@@ -117,24 +126,20 @@ impl Station {
             "leave it to the other station",
         )?;
         let claimant = Claimant::of(&self.config.station);
-        let mut work = Work {
-            station: self,
-            link: &mut link,
-            journal: &mut journal,
-            claimant: &claimant,
-            name,
-            progress,
-        };
+        let mut work =
+            Work { station: self, link, journal: &mut journal, claimant: &claimant, name, progress };
         let result = work.all(info);
         if result.as_ref().is_err_and(|failure| failure.name == "claimed") {
             // What becomes of it is for the other station to say.
             return result;
         }
-        claimant.release(&mut link);
+        claimant.release(link);
         journal.entry.state = if result.is_ok() { State::Passed } else { State::Failed };
         journal.entry.failure = result.as_ref().err().map(ToString::to_string);
         let step = journal.entry.step.clone();
-        let written = journal.done(&step, now()).and_then(|()| self.report(&journal, &result, started));
+        // Where the clock is wrong, what was written before still tells so.
+        let time = now().max(journal.entry.time);
+        let written = journal.done(&step, time).and_then(|()| self.report(&journal, &result, started));
         result.and(written.named("journal", "journal", JOURNAL))
     }
 

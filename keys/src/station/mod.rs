@@ -15,21 +15,25 @@
 //! | `voucher` | what the factory did, signed | the journal has it |
 
 pub mod claim;
+mod clock;
 pub mod config;
 pub mod fuse;
 pub mod journal;
 pub mod label;
 mod line;
 pub mod link;
+mod named;
 pub mod outbox;
 pub mod report;
 pub mod returned;
 pub mod signed;
 mod steps;
 
+use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 
 pub use config::Config;
@@ -60,19 +64,36 @@ pub struct Outcome {
     pub result: Result<(), Failure>,
     /// How long it took.
     pub time: Duration,
+    /// How much of that the device was waited for.
+    pub waited: Duration,
 }
 
-/// Hears of every step; several devices speak at once.
+/// Hears of every step; several devices speak at once. Words say everything; on a terminal that wants them there are colours too.
 pub struct Progress {
-    json: bool,
+    how: How,
     start: Instant,
     lines: Mutex<()>,
 }
 
+/// How somebody wants to hear.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum How {
+    /// Lines of JSON.
+    Json,
+    /// Lines for people.
+    Lines,
+    /// With the terminal's bell: once for a device that passed, three times for one that did not.
+    Bell,
+}
+
+const PASS: Style = AnsiColor::Green.on_default().bold();
+const FAIL: Style = AnsiColor::Red.on_default().bold();
+const HELP: Style = AnsiColor::Cyan.on_default();
+
 impl Progress {
-    /// Lines for people, or JSON.
-    pub fn new(json: bool) -> Self {
-        Self { json, start: Instant::now(), lines: Mutex::default() }
+    /// Begins now.
+    pub fn new(how: How) -> Self {
+        Self { how, start: Instant::now(), lines: Mutex::default() }
     }
 
     /// A step of a device is done.
@@ -86,20 +107,29 @@ impl Progress {
 
     /// A device is done with.
     pub fn outcome(&self, outcome: &Outcome) {
-        let (name, seconds) = (&outcome.name, outcome.time.as_secs_f64());
+        let (name, seconds, waited) =
+            (&outcome.name, outcome.time.as_secs_f64(), outcome.waited.as_secs_f64());
         let id = outcome.device_id.as_deref().unwrap_or("unknown device");
         let failure = outcome.result.as_ref().err();
         let value = json!({"device": name, "device_id": outcome.device_id, "passed": failure.is_none(), "seconds": seconds,
+            "device_seconds": waited,
             "failure": failure.map(|failure| json!({"step": failure.step, "name": failure.name, "what": failure.what, "help": failure.help}))});
         let text = match failure {
-            None => format!("PASS  {name}: {id} in {seconds:.1} s"),
-            Some(failure) => format!("FAIL  {name}: {id}: {failure}\nhelp: {}", failure.help),
+            None => format!("{PASS}PASS{PASS:#}  {name}: {id} in {seconds:.1} s"),
+            Some(failure) => {
+                let help = failure.help;
+                format!("{FAIL}FAIL{FAIL:#}  {name}: {id}: {failure}\n{HELP}help:{HELP:#} {help}")
+            }
         };
         self.line(&value, &text);
+        if self.how == How::Bell && std::io::stdout().is_terminal() {
+            print!("{}", "\x07".repeat(if failure.is_none() { 1 } else { 3 }));
+            let _ = std::io::stdout().flush();
+        }
     }
 
     fn line(&self, value: &Value, text: &str) {
         let _turn = self.lines.lock();
-        if self.json { println!("{value}") } else { println!("{text}") }
+        if self.how == How::Json { println!("{value}") } else { anstream::println!("{text}") }
     }
 }

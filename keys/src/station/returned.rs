@@ -13,8 +13,9 @@ use super::Failure;
 use super::journal::Journal;
 use super::line::Station;
 use super::link::{Link, Place};
+use super::named::{AGAIN, JOURNAL, Named};
 use super::signed::{RECEIPT, RETURN, VOUCHER};
-use super::steps::{AGAIN, Info, JOURNAL, Named};
+use super::steps::Info;
 use crate::issue::{self, Asking};
 use crate::protocol::parse_device_id;
 use crate::service::now;
@@ -54,7 +55,7 @@ impl Station {
         const STEP: &str = "take-back";
         const ORDER: &str = "have the owner sign a return for this device and its last voucher";
         let (order, fingerprint) = Order::verify(order, &self.owner_root).named(STEP, "return", ORDER)?;
-        let mut link = Link::open(place).named(STEP, "link", AGAIN)?;
+        let mut link = Link::open(place, self.config.ssh_config.as_deref()).named(STEP, "link", AGAIN)?;
         let info = Info::of(&mut link).named(STEP, "link", AGAIN)?;
         let same = if info.device_id == order.device_id {
             Ok(())

@@ -1,6 +1,6 @@
 //! The steps of one device.
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Error, Result, anyhow, ensure};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
@@ -12,9 +12,12 @@ use trustbox_package::sign::public_key;
 use trustbox_verifier::{Claims, ReferenceValues, Tier, Token, appraise};
 
 use super::claim::Claimant;
+use super::clock;
+use super::fuse::{board, read_back};
 use super::journal::{Journal, State};
 use super::line::Station;
 use super::link::Link;
+use super::named::{AGAIN, ASIDE, CLOCK, JOURNAL, Named, OTHERS, POLICY, SERVICE};
 use super::signed::VOUCHER;
 use super::{Failure, Progress};
 use crate::client::blocking;
@@ -23,25 +26,6 @@ use crate::files;
 use crate::issue::{self, Asking};
 use crate::protocol::{Device, parse_attestation_key};
 use crate::service::now;
-
-/// Names what went wrong, and what to do then.
-pub(super) trait Named<T> {
-    fn named(self, step: &'static str, name: &'static str, help: &'static str) -> Result<T, Failure>;
-}
-
-impl<T> Named<T> for Result<T> {
-    fn named(self, step: &'static str, name: &'static str, help: &'static str) -> Result<T, Failure> {
-        self.map_err(|error| Failure { step, name, what: format!("{error:#}"), help })
-    }
-}
-
-pub(super) const AGAIN: &str =
-    "check cable and power, then start the station again: it goes on where the device is";
-pub(super) const JOURNAL: &str =
-    "see to the journal's folder: space and permissions, then start the station again";
-const OTHERS: &str = "leave it to the other station; where that is gone, its lease ends after ten minutes";
-const SERVICE: &str = "see whether the key service runs and its network, then start the station again";
-const ASIDE: &str = "put the device aside: it is not one for this line";
 
 /// What `trustbox info` says, as far as a station asks.
 pub(super) struct Info {
@@ -82,6 +66,11 @@ pub(super) struct Work<'a> {
 
 impl Work<'_> {
     pub(super) fn all(&mut self, info: Info) -> Result<(), Failure> {
+        if self.station.config.offline {
+            // Nobody else can be asked what time it is.
+            let written = clock::is_after(self.journal.entry.time, "its journal").map_err(Error::from);
+            written.named("identify", "clock", CLOCK)?;
+        }
         self.journal.entry.state = State::Begun;
         self.journal.entry.failure = None;
         self.claim("identify")?;
@@ -97,16 +86,23 @@ impl Work<'_> {
         } else {
             self.enrol()?;
             self.done("enrol", "in the registry")?;
-            let detail = self.keys().named("keys", "class-keys", SERVICE)?;
+            let detail = self.keys().named("keys", "class-keys", POLICY)?;
             self.done("keys", &detail)?;
         }
         let detail = self.lock().named("lock", "lock", AGAIN)?;
         self.done("lock", detail)?;
-        let facts =
+        let mut facts =
             self.verify().named("verify", "evidence", "put the device aside: see which claim is wrong")?;
+        if let Some(plan) = &self.station.fuses {
+            facts["fuses"] = read_back(plan, &mut |register| board::read(self.link, register))?;
+        }
         self.done("verify", "attested")?;
-        let detail = self.voucher(&facts).named("voucher", "voucher", JOURNAL)?;
-        self.done("voucher", &detail)
+        let (file, is_new) = self.voucher(&facts).named("voucher", "voucher", JOURNAL)?;
+        if is_new {
+            files::write(&self.journal.beside("voucher.json"), &file).named("voucher", "journal", JOURNAL)?;
+        }
+        let fingerprint = VOUCHER.fingerprint(&file).named("voucher", "voucher", JOURNAL)?.to_string();
+        self.done("voucher", &format!("voucher {}…", fingerprint.get(..16).unwrap_or_default()))
     }
 
     /// Written down before the next step begins.
@@ -327,9 +323,9 @@ impl Work<'_> {
         }))
     }
 
-    fn voucher(&self, facts: &Value) -> Result<String> {
+    /// The voucher's file, and whether it is another one than before.
+    fn voucher(&self, facts: &Value) -> Result<(Vec<u8>, bool)> {
         let path = self.journal.beside("voucher.json");
-        let shown = |file: &[u8]| Ok(format!("voucher {}…", &VOUCHER.fingerprint(file)?.to_string()[..16]));
         let entry = self.journal.entry.entry.as_ref().context("the journal has no certificates")?;
         let attestation_key = BASE64_STANDARD.decode(&entry.attestation_key)?;
         let attestation_key = parse_attestation_key(&attestation_key).map(|key| key.id().to_string());
@@ -354,15 +350,13 @@ impl Work<'_> {
             fields.remove("time");
             fields.remove("previous");
             if before == value {
-                return shown(&file);
+                return Ok((file.to_vec(), false));
             }
             previous = Some(VOUCHER.fingerprint(&file)?.to_string());
         }
         value["time"] = now().into();
         value["previous"] = previous.into();
-        let file = VOUCHER.sign(&value, &station.factory_key)?;
-        files::write(&path, &file)?;
-        shown(&file)
+        Ok((VOUCHER.sign(&value, &station.factory_key)?, true))
     }
 }
 

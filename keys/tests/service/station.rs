@@ -5,103 +5,19 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use trustbox_api::key::KeyName;
 use trustbox_api::message::Huk;
 use trustbox_core::fake::Device as Fake;
 use trustbox_keys::dev::Role;
+use trustbox_keys::files;
+use trustbox_keys::service::now;
 use trustbox_keys::station::journal::{self, Journal, State};
 use trustbox_keys::station::returned::Order;
 use trustbox_keys::station::signed::{RECEIPT, RETURN, VOUCHER};
-use trustbox_keys::station::{Config, Failure, Progress, Station};
-use trustbox_keys::{files, issue};
+use trustbox_keys::station::{How, Progress};
 use trustbox_package::sign::public_key;
 
 use crate::support::bench::{Bench, WHOLE};
-use crate::support::{Live, World};
-
-const SEALED: &str =
-    "kind = \"sealed\"\nkey = \"store.key\"\n[limits]\nburst = 100000\nrequests-per-second = 100000\n";
-
-struct Line {
-    world: World,
-    live: Option<Live>,
-    url: String,
-}
-
-impl Line {
-    async fn new() -> Self {
-        let world = World::with("sqlite:keys.db", SEALED, "factory-ca = \"factory-ca.pem\"\n");
-        world.factory();
-        let live = world.start().await;
-        let policy = json!({"policy": {"evidence": {"lifecycles": [0x2000]}}});
-        live.client("admin-alice").await.ok("PUT", "/v1/keys/meter", &policy).await;
-        let releaser = public_key(world.keys.releaser.verifying_key());
-        let statement = issue::delegate_releaser(
-            &world.keys.owner_root,
-            &releaser,
-            &[KeyName::try_from("meter").unwrap()],
-            1,
-        );
-        files::write(&world.path("releaser.statement"), &statement.unwrap()).unwrap();
-        fs::write(world.path("expected.toml"), "lifecycles = [0x3000]\nunique-hardware-key = true\n")
-            .unwrap();
-        let line = Self { url: live.url.clone(), world, live: Some(live) };
-        line.configure("station.toml", "line 1", "journal", "");
-        line
-    }
-
-    fn configure(&self, name: &str, station: &str, journal: &str, more: &str) {
-        let at = |role: Role| self.world.keys.private_path(role);
-        let text = format!(
-            "station = \"{station}\"\nsku = \"edge-201\"\njournal = \"{journal}\"\nauthority = {:?}\nowner-root = {:?}\n\
-             factory-ca = \"factory-ca.pem\"\nfactory-ca-key = {:?}\nstatements = [\"releaser.statement\"]\n\
-             references = [\"expected.toml\"]\nclass = \"edge\"\nclass-keys = [\"meter\"]\nservice = {:?}\n\
-             identity = \"tls/factory-line-1\"\n{more}\n",
-            at(Role::ProvisioningAuthority),
-            self.world.keys.public_path(Role::OwnerRoot),
-            at(Role::FactoryCa),
-            self.url,
-        );
-        fs::write(self.world.path(name), text).unwrap();
-    }
-
-    fn station(&self, name: &str) -> Station {
-        Station::open(Config::load(&self.world.path(name)).unwrap(), false, files::load_private).unwrap()
-    }
-
-    /// What becomes of a device.
-    async fn run(&self, config: &str, bench: &Bench) -> Result<(), Failure> {
-        let (station, place) = (self.station(config), bench.place.clone());
-        let work =
-            move || station.run(&[("bench".to_owned(), place)], &Progress::new(true)).pop().unwrap().result;
-        tokio::task::spawn_blocking(work).await.unwrap()
-    }
-
-    /// It fails of this, at this step, and with something to do.
-    async fn fails(&self, bench: &Bench, step: &str, name: &str) -> Failure {
-        let failure = self.run("station.toml", bench).await.unwrap_err();
-        assert_eq!((failure.step, failure.name), (step, name), "{failure}");
-        assert!(failure.help.len() > 20, "{}", failure.help);
-        failure
-    }
-
-    async fn passes(&self, bench: &Bench) {
-        self.run("station.toml", bench).await.unwrap();
-    }
-
-    async fn sync(&self, config: &str) -> trustbox_keys::station::outbox::Sent {
-        let station = self.station(config);
-        tokio::task::spawn_blocking(move || station.sync()).await.unwrap().unwrap()
-    }
-
-    fn entry(&self, number: usize) -> journal::Entry {
-        journal::entries(&self.world.path("journal")).unwrap().remove(number)
-    }
-
-    async fn stop(mut self) {
-        self.live.take().unwrap().running.stop().await;
-    }
-}
+use crate::support::factory_line::Line;
 
 fn as_it_is(_: &Fake) {}
 
@@ -112,8 +28,7 @@ async fn a_cable_that_is_pulled_at_any_point_costs_a_second_run_and_nothing_else
     line.passes(&whole).await;
     let commands = whole.asked.load(std::sync::atomic::Ordering::Relaxed);
     assert!(commands > 20, "{commands}");
-    // Every third: each step has several commands.
-    let points: Vec<usize> = (0..commands - 1).step_by(3).collect();
+    let points: Vec<usize> = (0..commands - 1).collect();
     for after in points.iter().copied() {
         let bench = Bench::new(&line.world, 10 + u8::try_from(after).unwrap(), as_it_is);
         bench.pull_after(after);
@@ -212,20 +127,59 @@ async fn a_service_a_vault_or_a_disk_that_is_gone_is_named_and_comes_back() {
     let policy = json!({"policy": {"evidence": {"lifecycles": [0x2000]}}});
     admin.ok("PUT", "/v1/keys/meter", &policy).await;
     drop(admin);
-    // The service is gone, in the middle of a device.
+    // The service is gone, before a device and in its middle: at the challenge, at the release, once the device is locked.
     line.live.take().unwrap().running.stop().await;
     let failure = line.fails(&bench, "identify", "registry").await;
     assert!(failure.what.contains("cannot connect") && failure.help.contains("key service"), "{failure}");
-    let live = line.world.start().await;
-    line.url.clone_from(&live.url);
-    line.live = Some(live);
-    line.configure("station.toml", "line 1", "journal", "");
+    for (words, step) in [
+        ("trustbox provision", "provision"),
+        ("trustbox key import --request", "keys"),
+        ("trustbox lock --request", "lock"),
+    ] {
+        line.again().await;
+        bench.when(words, line.service_goes());
+        line.fails(&bench, step, "registry").await;
+    }
+    line.again().await;
     line.passes(&bench).await;
     // A journal that takes nothing: here a file is where its folder belongs, so that root notices too.
     fs::write(line.world.path("full"), "").unwrap();
     line.configure("full.toml", "line 1", "full", "");
     let failure = line.run("full.toml", &Bench::new(&line.world, 2, as_it_is)).await.unwrap_err();
     assert_eq!((failure.name, failure.help.contains("space")), ("journal", true), "{failure}");
+    line.stop().await;
+}
+
+/// A station's own clock is set wrong in `build/tb test --only station`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_wrong_is_named() {
+    let line = Line::new().await;
+    line.configure("offline.toml", "line 3", "journal", "offline = true");
+    let bench = Bench::new(&line.world, 1, as_it_is);
+    line.run("offline.toml", &bench).await.unwrap();
+    // Without a service, a journal of tomorrow says that it is not today.
+    let path = line.world.path(&format!("journal/{}.json", line.entry(0).device_id));
+    let good = fs::read(&path).unwrap();
+    let mut entry: Value = serde_json::from_slice(&good).unwrap();
+    entry["time"] = (now() + 86_400).into();
+    fs::write(&path, entry.to_string()).unwrap();
+    for _ in 0..2 {
+        let failure = line.run("offline.toml", &bench).await.unwrap_err();
+        assert_eq!((failure.step, failure.name), ("identify", "clock"), "{failure}");
+    }
+    // With one, that is asked: the clock is right. A locked device gets no class keys any more, but that is another failure.
+    line.fails(&bench, "keys", "class-keys").await;
+    fs::write(&path, good).unwrap();
+    line.run("offline.toml", &bench).await.unwrap();
+    // The service's clock is behind its audit log.
+    sqlx::any::install_default_drivers();
+    let pool = sqlx::AnyPool::connect(&line.world.config().database).await.unwrap();
+    let later = i64::try_from(now()).unwrap() + 86_400;
+    sqlx::query("UPDATE audit_head SET time = $1").bind(later).execute(&pool).await.unwrap();
+    pool.close().await;
+    let other = Bench::new(&line.world, 2, as_it_is);
+    let failure = line.fails(&other, "enrol", "clock").await;
+    assert!(failure.help.contains("key service"), "{failure}");
     line.stop().await;
 }
 
@@ -328,7 +282,7 @@ async fn a_device_that_comes_back_is_erased_first_and_made_anew_with_a_trace() {
     let (mut station, place) = (line.station("station.toml"), repaired.place.clone());
     station.take_returned(&good).unwrap();
     let again =
-        move || station.run(&[("bench".to_owned(), place)], &Progress::new(true)).pop().unwrap().result;
+        move || station.run(&[("bench".to_owned(), place)], &Progress::new(How::Json)).pop().unwrap().result;
     tokio::task::spawn_blocking(again).await.unwrap().unwrap();
     let says =
         VOUCHER.verify(&fs::read(&voucher).unwrap(), &public_key(line.world.keys.factory_ca.verifying_key()));

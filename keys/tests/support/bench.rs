@@ -1,12 +1,13 @@
 //! A device on a station's bench without an emulator: the TA's own code on its fake, behind a socket, with as much of the device's
 //! command line as a station asks for. Its cable can be pulled after any number of commands.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command as Process;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -35,7 +36,13 @@ pub struct Bench {
     /// Commands that still come through.
     pub left: Arc<AtomicUsize>,
     pub asked: Arc<AtomicUsize>,
+    /// Registers of its chip, by `devmem`.
+    pub registers: Arc<Mutex<BTreeMap<u64, u32>>>,
+    happens: Arc<Mutex<Option<Event>>>,
 }
+
+/// Happens once, when a command that begins so is about to be run.
+type Event = (&'static str, Box<dyn FnOnce() + Send>);
 
 impl Bench {
     /// A device of this world's line, which production firmware runs on; `change` makes it another.
@@ -48,21 +55,29 @@ impl Bench {
             place: Place::Unix(socket.display().to_string()),
             left: Arc::new(AtomicUsize::new(WHOLE)),
             asked: Arc::default(),
+            registers: Arc::default(),
+            happens: Arc::default(),
         };
         let authority = trustbox_package::sign::public_key(world.keys.provisioning_authority.verifying_key());
         let (left, asked) = (Arc::clone(&bench.left), Arc::clone(&bench.asked));
+        let (happens, registers) = (Arc::clone(&bench.happens), Arc::clone(&bench.registers));
         std::thread::spawn(move || {
             let device = Fake::new(number, &authority);
             device.set(|world| {
                 (world.platform.huk, world.platform.profile) = (Huk::Unique, Profile::Production)
             });
             change(&device);
-            let served = Served { device, folder };
+            let served = Served { device, folder, registers, happens };
             for stream in listener.incoming() {
                 served.connection(stream.unwrap(), &left, &asked);
             }
         });
         bench
+    }
+
+    /// Something happens when a command that begins so is about to be run, for the first time.
+    pub fn when(&self, words: &'static str, happens: impl FnOnce() + Send + 'static) {
+        *self.happens.lock().unwrap() = Some((words, Box::new(happens)));
     }
 
     pub fn pull_after(&self, commands: usize) {
@@ -73,6 +88,8 @@ impl Bench {
 struct Served {
     device: Fake,
     folder: PathBuf,
+    registers: Arc<Mutex<BTreeMap<u64, u32>>>,
+    happens: Arc<Mutex<Option<Event>>>,
 }
 
 impl Served {
@@ -84,6 +101,9 @@ impl Served {
             }
             let question: Value = serde_json::from_str(&line).unwrap();
             let argv: Vec<String> = serde_json::from_value(question["argv"].clone()).unwrap();
+            let happens =
+                self.happens.lock().unwrap().take_if(|(words, _)| argv.join(" ").starts_with(*words));
+            happens.into_iter().for_each(|(_, event)| event());
             let (status, stdout, stderr) = self.run(&argv);
             asked.fetch_add(1, Ordering::Relaxed);
             // What was asked last is done, but nobody hears of it.
@@ -100,6 +120,13 @@ impl Served {
         // Several devices are on this host: each has a folder for what a device has in /tmp.
         let own = self.folder.join("tmp").display().to_string();
         let argv: Vec<String> = argv.iter().map(|word| word.replace("/tmp/trustbox-station", &own)).collect();
+        if let [devmem, register, width] = argv.as_slice()
+            && (devmem.as_str(), width.as_str()) == ("devmem", "32")
+        {
+            let register = u64::from_str_radix(register.trim_start_matches("0x"), 16).unwrap();
+            let value = self.registers.lock().unwrap().get(&register).copied().unwrap_or_default();
+            return (0, format!("0x{value:08X}\n").into_bytes(), Vec::new());
+        }
         if argv[0] != "trustbox" {
             let output = Process::new(&argv[0]).args(&argv[1..]).output().unwrap();
             return (output.status.code().unwrap(), output.stdout, output.stderr);

@@ -3,6 +3,7 @@
 
 pub mod bench;
 pub mod browser;
+pub mod factory_line;
 pub mod line;
 pub mod load;
 pub mod package;

@@ -1,6 +1,7 @@
 //! Chromium without a screen, driven over WebDriver (W3C) by Debian's chromedriver: the few commands that these tests need.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use base64::Engine;
@@ -36,7 +37,24 @@ impl Drop for Chromium {
 impl Chromium {
     /// Starts one of its own, with or without scripts.
     pub async fn start(scripts: bool) -> Self {
-        let driver = Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).spawn();
+        let settings = if scripts {
+            json!({})
+        } else {
+            json!({"profile.managed_default_content_settings.javascript": 2})
+        };
+        Self::with(settings, None).await
+    }
+
+    /// Starts one that shows the certificates in the database of a home folder to a site, without asking, and believes the CAs in it.
+    pub async fn with_certificates(home: &Path, site: &str) -> Self {
+        let shown = json!({"pattern": site, "filter": {}}).to_string();
+        Self::with(json!({"profile.managed_auto_select_certificate_for_urls": [shown]}), Some(home)).await
+    }
+
+    async fn with(settings: Value, home: Option<&Path>) -> Self {
+        let mut command = Command::new("chromedriver");
+        home.map(|home| command.env("HOME", home));
+        let driver = command.arg("--port=0").stdout(Stdio::piped()).spawn();
         let mut driver = driver.expect("the Debian packages chromium and chromium-driver are needed");
         let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines().map_while(Result::ok);
         let port = lines.find_map(|line| {
@@ -58,13 +76,8 @@ impl Chromium {
         if rustix::process::geteuid().is_root() {
             arguments.push("--no-sandbox");
         }
-        let settings = if scripts {
-            json!({})
-        } else {
-            json!({"profile.managed_default_content_settings.javascript": 2})
-        };
         // What a click leads to may take a moment: an element is waited for.
-        let capabilities = json!({"browserName": "chrome", "acceptInsecureCerts": true,
+        let capabilities = json!({"browserName": "chrome", "acceptInsecureCerts": home.is_none(),
             "timeouts": {"implicit": 10_000},
             "goog:loggingPrefs": {"browser": "ALL"},
             "goog:chromeOptions": {"args": arguments, "prefs": settings}});

@@ -9,7 +9,7 @@ use trustbox_api::log::Event;
 use trustbox_api::message::{EnclaveEntry, ListReply, UninstallRequest};
 
 use crate::records::{
-    DeviceRecord, EnclaveRecord, EnclavesRecord, Intent, Owner, exclusively, load, store, undisturbed,
+    DeviceRecord, EnclaveRecord, EnclavesRecord, Intent, Logged, Owner, exclusively, load, store, undisturbed,
 };
 use crate::settle::{self, resolve_all};
 use crate::tee::Tee;
@@ -45,7 +45,10 @@ fn launch<T: Tee>(tee: &mut T, owner: &Owner, uuid: &Uuid) -> Result<(T::Enclave
     let installed = enclave.installed.as_ref().ok_or(Error::NotInstalled)?;
     let holdings = enclave.holdings.as_ref().ok_or(Error::StorageCorrupt)?;
     owner.revoked.check_enclave(uuid, installed.version, &installed.publisher)?;
-    log::launched(tee, *uuid, installed.version)?;
+    let launch = Logged { boot: tee.now()?.boot, version: installed.version };
+    if enclave.logged != Some(launch) {
+        write_down(tee, uuid, launch)?;
+    }
     let identity = Identity {
         uuid: *uuid,
         digest: installed.digest,
@@ -57,6 +60,17 @@ fn launch<T: Tee>(tee: &mut T, owner: &Owner, uuid: &Uuid) -> Result<(T::Enclave
     let sealing_key = holdings.sealing_key.clone();
     let launch = Launch { sealing_key, uuid: *uuid, ticket: ticket::issue(tee, identity)? };
     Ok((tee.open_enclave(uuid, &launch)?, identity))
+}
+
+/// The first launch of a version since boot; later ones cost nothing.
+#[inline(never)]
+fn write_down<T: Tee>(tee: &mut T, uuid: &Uuid, launch: Logged) -> Result<(), Error> {
+    exclusively(tee, |tee| {
+        log::observe(tee, Event::Launched { uuid: *uuid, version: launch.version }, 1)?;
+        let mut record: Box<EnclavesRecord> = load(tee)?;
+        record.find_mut(uuid).ok_or(Error::NotInstalled)?.logged = Some(launch);
+        store(tee, &*record)
+    })
 }
 
 /// Removes an enclave. Its version floor stays; its holdings stay for a later install by the same publisher, unless they

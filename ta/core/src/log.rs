@@ -43,17 +43,6 @@ pub fn observe<T: Tee>(tee: &mut T, event: Event, count: u32) -> Result<(), Erro
     store(tee, &*record)
 }
 
-/// Writes down the first launch of a version since boot; later ones cost nothing.
-pub fn launched<T: Tee>(tee: &mut T, uuid: Uuid, version: u32) -> Result<(), Error> {
-    let event = Event::Launched { uuid, version };
-    let record: Box<LogRecord> = load(tee)?;
-    let this_boot = record.boot == tee.now()?.boot;
-    if this_boot && record.observations.iter().any(|known| known.event == event) {
-        return Ok(());
-    }
-    exclusively(tee, |tee| observe(tee, event, 1))
-}
-
 /// Writes down an enclave's note.
 pub fn note<T: Tee>(tee: &mut T, uuid: Uuid, text: Note) -> Result<(), Error> {
     exclusively(tee, |tee| {

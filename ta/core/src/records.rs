@@ -144,6 +144,17 @@ pub struct EnclaveRecord {
     pub holdings: Option<Holdings>,
     /// A change that may or may not have reached OP-TEE.
     pub intent: Option<Intent>,
+    /// The launch that was written down last.
+    pub logged: Option<Logged>,
+}
+
+/// A launch in the activity log: the first of a version since boot.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Logged {
+    /// The boot.
+    pub boot: Bytes<16>,
+    /// The version.
+    pub version: u32,
 }
 
 /// An installed enclave.
@@ -267,8 +278,15 @@ impl EnclavesRecord {
     /// The entry of an enclave, made where there is none.
     pub fn find_or_add(&mut self, uuid: Uuid, name: &Name) -> Result<&mut EnclaveRecord, Error> {
         if self.find(&uuid).is_none() {
-            let new =
-                EnclaveRecord { uuid, name: *name, floor: 0, installed: None, holdings: None, intent: None };
+            let new = EnclaveRecord {
+                uuid,
+                name: *name,
+                floor: 0,
+                installed: None,
+                holdings: None,
+                intent: None,
+                logged: None,
+            };
             self.enclaves.try_push(Box::new(new)).map_err(|_| Error::LimitReached)?;
         }
         self.find_mut(&uuid).ok_or(Error::Internal)

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::bench::{ECHO, Figure, INVOKE_BYTES, in_instructions, median, signature};
+use crate::bench::{ECHO, Figure, INVOKE_BYTES, in_instructions, median, signature, warm};
 use crate::context::Image;
 use crate::optee::Optee;
 use crate::target::Code;
@@ -15,7 +15,7 @@ use crate::target::Code;
 pub fn all(sized: &Image, sized_file: &Path, plain: &Image) -> Result<Vec<Figure>, String> {
     let target = Optee::new()?;
     let fails = |what: &'static str| move |code: Code| format!("{what}: {code:?}");
-    let install = median(3, || target.install_directly(&sized.bytes)).map_err(fails("install"))?;
+    let install = warm(5, || target.install_directly(&sized.bytes)).map_err(fails("install"))?;
     target.install_directly(&plain.bytes).map_err(fails("install of the plain TA"))?;
     let uuid = plain.uuid.to_string();
     // Closing is not part of opening: sessions stay until all are open.

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use super::GROUP;
 use crate::builder::Builder;
 use crate::hash::files_below;
+use crate::image::layout::Plan;
 use crate::suite::Case;
 use crate::yocto::check::MACHINES;
 use crate::yocto::layers::Layers;
@@ -17,6 +18,8 @@ const LAYERS: [&str; 2] = ["meta-trustbox", "meta-trustbox-bsp"];
 const MAX_LINES: usize = 80;
 /// The one file that may name the registry of crates, which bitbake's syntax wants.
 const REGISTRY: &str = "meta-trustbox/classes-recipe/trustbox_cargo.bbclass";
+const TABLE: &str = "meta-trustbox/files/wic/trustbox.wks.in";
+const DISK: &str = "meta-trustbox/recipes-trustbox/images/trustbox-disk-image.bb";
 /// Recipes with the version of a pinned source, and the setting that asks for it.
 const VERSIONS: [(&str, &str, &str); 4] = [
     ("optee-os", "meta-trustbox/recipes-security/optee/optee-os_", "PREFERRED_VERSION_optee-os"),
@@ -43,6 +46,7 @@ pub(super) fn run(builder: &Builder) -> Result<Vec<Case>> {
         case("recipes are there for our distributions only", guarded(&files)),
         case("versions are those of the pinned sources", versions(builder, &files)),
         case("every machine has a board", machines(&files)),
+        case("media have the partitions of the builder's", partitions(builder, &files)),
         case("no key is in a layer", no_key(&files)),
         case("the registry is named once", registry_once(&files)),
         case("bitbake's build folder is not build/", build_folder(&files)),
@@ -131,6 +135,31 @@ fn machines(files: &Texts) -> Result<()> {
         ensure!(files.iter().any(|(found, _)| *found == kas), "no {kas}");
     }
     Ok(())
+}
+
+/// Names, order and sizes are those of `platform/image/layout.toml`.
+fn partitions(builder: &Builder, files: &Texts) -> Result<()> {
+    let plan = Plan::of(builder, None)?;
+    let wanted: Vec<_> =
+        plan.partitions.iter().map(|one| format!("{} {}M", one.name, one.size >> 20)).collect();
+    let read = |path: &str| {
+        let text = files.iter().find(|(found, _)| found == path).map(|(_, text)| &**text);
+        text.with_context(|| format!("no {path}"))
+    };
+    let root =
+        read(DISK)?.lines().find_map(|line| line.strip_prefix("TRUSTBOX_ROOT_SIZE ?= \"")?.strip_suffix('"'));
+    let table =
+        read(TABLE)?.replace("${TRUSTBOX_ROOT_SIZE}", root.with_context(|| format!("{DISK} has no size"))?);
+    let found: Vec<_> = table.lines().filter_map(partition).collect();
+    ensure!(found == wanted, "{TABLE} has [{}], not [{}]", found.join(", "), wanted.join(", "));
+    Ok(())
+}
+
+fn partition(line: &str) -> Option<String> {
+    let words: Vec<_> = line.split_whitespace().collect();
+    let value = |flag: &str| words.iter().skip_while(|word| **word != flag).nth(1);
+    (words.first() == Some(&"part")).then_some(())?;
+    Some(format!("{} {}", value("--part-name")?, value("--fixed-size")?))
 }
 
 fn no_key(files: &Texts) -> Result<()> {

@@ -63,6 +63,9 @@ pub struct Table {
     /// The RPMB partition, as its Linux calls it; none where it has none.
     #[serde(default)]
     pub rpmb: Option<String>,
+    /// Configuration of SSH for the way to it.
+    #[serde(default)]
+    pub ssh_config: Option<PathBuf>,
     /// What switches its power off and on again: a command of this host.
     pub power_cycle: Vec<String>,
     /// What switches the fuses' supply on: a command of the board.
@@ -76,6 +79,7 @@ impl Table {
     pub fn load(path: &Path) -> Result<Self> {
         let (mut table, folder): (Self, _) = read_private_toml(path)?;
         table.plan = folder.join(&table.plan);
+        table.ssh_config = table.ssh_config.map(|path| folder.join(path));
         let commands = [&table.power_cycle, &table.supply_on, &table.supply_off];
         ensure!(commands.iter().all(|command| !command.is_empty()), "{}: a command is empty", path.display());
         Ok(table)
@@ -92,7 +96,7 @@ pub struct OnTable {
 impl OnTable {
     /// Opens the way to it.
     pub fn open(table: Table, place: Place) -> Result<Self> {
-        Ok(Self { link: Link::open(&place)?, table, place })
+        Ok(Self { link: Link::open(&place, table.ssh_config.as_deref())?, table, place })
     }
 
     fn command(&mut self, argv: &[String]) -> Result<()> {
@@ -102,10 +106,7 @@ impl OnTable {
 
 impl Board for OnTable {
     fn read(&mut self, register: u64) -> Result<u32> {
-        let text = self.link.run(&["devmem", &format!("0x{register:x}"), "32"])?;
-        let text = String::from_utf8_lossy(&text).trim().to_owned();
-        let digits = text.strip_prefix("0x").with_context(|| format!("devmem says {text}"))?;
-        u32::from_str_radix(digits, 16).with_context(|| format!("devmem says {text}"))
+        read(&mut self.link, register)
     }
 
     fn write(&mut self, register: u64, value: u32) -> Result<()> {
@@ -132,7 +133,8 @@ impl Board for OnTable {
         let start = Instant::now();
         loop {
             sleep(LOOK);
-            let up = Link::open(&self.place).and_then(|mut link| link.trustbox(&["info"]).map(|_| link));
+            let up = Link::open(&self.place, self.table.ssh_config.as_deref())
+                .and_then(|mut link| link.trustbox(&["info"]).map(|_| link));
             match up {
                 Ok(link) => self.link = link,
                 Err(error) if start.elapsed() > PATIENCE => return Err(error).context("it does not come up"),
@@ -169,6 +171,14 @@ impl Board for OnTable {
     fn use_storage(&mut self) -> Result<()> {
         self.link.trustbox(&["info"]).map(drop)
     }
+}
+
+/// Reads a register of a board.
+pub(in crate::station) fn read(link: &mut Link, register: u64) -> Result<u32> {
+    let text = link.run(&["devmem", &format!("0x{register:x}"), "32"])?;
+    let text = String::from_utf8_lossy(&text).trim().to_owned();
+    let digits = text.strip_prefix("0x").with_context(|| format!("devmem says {text}"))?;
+    u32::from_str_radix(digits, 16).with_context(|| format!("devmem says {text}"))
 }
 
 #[cfg(test)]

@@ -10,15 +10,18 @@
 
 pub mod board;
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result, anyhow, ensure};
 use rsa::pkcs1v15::{Signature, VerifyingKey};
 use rsa::signature::Verifier;
 use rsa::{BoxedUint, RsaPublicKey};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use trustbox_boot_image::secure;
 
 use super::Failure;
-use super::steps::{AGAIN, Named};
+use super::named::{AGAIN, Named};
 use crate::fuses::{Fuse, ITS, OSPR0, OTPMK, Plan, SFP, SRKH, WRITE_PROTECT};
 
 /// Instruction register: 2 programs what the mirror registers hold, and is 0 again when that is done.
@@ -42,6 +45,8 @@ const LOOKS: usize = 1000;
 
 const SCRAP: &str = "the board is scrap: put it aside, and destroy it";
 const ASIDE: &str = "put the board aside: it is not one for this line";
+const SUPPLY: &str = "look at the fuses' supply, then again";
+const FUSE: &str = "write the board's fuses: trustbox-keys fuse, then the station again";
 const FLASH: &str = "flash the image that is signed with the root keys of the plan, with SB_EN in its RCW";
 
 /// What RPMB holds.
@@ -166,15 +171,8 @@ impl Writing<'_> {
 
     fn read_back(&mut self, step: &'static str, fuses: &[&Fuse]) -> Result<(), Failure> {
         for fuse in fuses {
-            let (found, value) =
-                (self.board.read(fuse.register).named(step, "link", AGAIN)?, fuse.value.unwrap_or_default());
-            let good = if is_root_key(fuse) { found == value } else { found & value == value };
-            let why = || anyhow!("{}: read back 0x{found:08x}, expected 0x{value:08x}", fuse.name);
-            good.then_some(()).ok_or_else(why).named(
-                step,
-                "fuse",
-                "look at the fuses' supply, then again",
-            )?;
+            let found = self.board.read(fuse.register).named(step, "link", AGAIN)?;
+            is_as_planned(fuse, found).named(step, "fuse", SUPPLY)?;
         }
         Ok(())
     }
@@ -198,7 +196,7 @@ impl Writing<'_> {
         } else {
             Err(anyhow!("SNVS says 0x{status:08x}: no master key"))
         };
-        there.named(STEP, "fuse", "look at the fuses' supply, then again")?;
+        there.named(STEP, "fuse", SUPPLY)?;
         let whole = if status & SYNDROME == 0 {
             Ok(())
         } else {
@@ -213,9 +211,7 @@ impl Writing<'_> {
     fn closed(&mut self) -> Result<(), Failure> {
         const STEP: &str = "closed";
         let status = self.board.read(SNVS_STATUS).named(STEP, "link", AGAIN)?;
-        let secure = matches!(status & STATE, TRUSTED | SECURE) && status & (NO_MASTER_KEY | SYNDROME) == 0;
-        let why = || anyhow!("SNVS says 0x{status:08x}, expected trusted or secure");
-        secure.then_some(()).ok_or_else(why).named(STEP, "snvs", ASIDE)?;
+        is_secure(status).named(STEP, "snvs", ASIDE)?;
         let key = self.board.hardware_key().named(STEP, "link", AGAIN)?;
         let why = || anyhow!("its hardware unique key is {key}, expected unique");
         (key == "unique").then_some(()).ok_or_else(why).named(STEP, "hardware-key", ASIDE)?;
@@ -255,6 +251,38 @@ impl Writing<'_> {
         }
         Err(anyhow!("programming does not end"))
     }
+}
+
+/// What the fuses of a board say, held against the plan, for its voucher. What is secret is not read.
+pub(super) fn read_back(plan: &Plan, read: &mut dyn FnMut(u64) -> Result<u32>) -> Result<Value, Failure> {
+    const STEP: &str = "verify";
+    let mut registers = BTreeMap::new();
+    for fuse in plan.fuses.iter().filter(|fuse| fuse.value.is_some()) {
+        let found = read(fuse.register).named(STEP, "link", AGAIN)?;
+        let planned = is_as_planned(fuse, found);
+        if is_root_key(fuse) {
+            planned.named(STEP, "foreign-fuses", ASIDE)?;
+        } else if !protects(fuse) {
+            planned.named(STEP, "fuse", FUSE)?;
+        }
+        registers.insert(format!("0x{:08x}", fuse.register), format!("0x{found:08x}"));
+    }
+    let status = read(SNVS_STATUS).named(STEP, "link", AGAIN)?;
+    is_secure(status).named(STEP, "snvs", ASIDE)?;
+    Ok(json!({"board": plan.board, "registers": registers, "snvs": format!("0x{status:08x}")}))
+}
+
+fn is_as_planned(fuse: &Fuse, found: u32) -> Result<()> {
+    let value = fuse.value.unwrap_or_default();
+    let good = if is_root_key(fuse) { found == value } else { found & value == value };
+    ensure!(good, "{}: read back 0x{found:08x}, expected 0x{value:08x}", fuse.name);
+    Ok(())
+}
+
+fn is_secure(status: u32) -> Result<()> {
+    let secure = matches!(status & STATE, TRUSTED | SECURE) && status & (NO_MASTER_KEY | SYNDROME) == 0;
+    ensure!(secure, "SNVS says 0x{status:08x}, expected trusted or secure");
+    Ok(())
 }
 
 fn is_root_key(fuse: &Fuse) -> bool {

@@ -7,7 +7,7 @@ LIC_FILES_CHKSUM = "file://Licenses/README;md5=2ca5f2c35c8cc335f0a19756634782f1"
 require recipes-bsp/u-boot/u-boot-common.inc
 require recipes-bsp/u-boot/u-boot.inc
 require u-boot-source.inc
-inherit trustbox_debian_source
+inherit trustbox_debian_source trustbox_kconfig
 
 # Only where a distribution asks for it
 DEFAULT_PREFERENCE = "-1"
@@ -22,14 +22,6 @@ UBOOT_LOCALVERSION = ""
 # The board's own device tree, with no other in the image
 UBOOT_MAKE_OPTS = "EXT_DTB=${RECIPE_SYSROOT}/boot/trustbox/u-boot.dtb"
 
-# What was asked for must still be there after Kconfig has resolved dependencies
-check_options() {
-    grep -v -e '^$' ${UNPACKDIR}/u-boot.cfg | while read -r line; do
-        case "$line" in
-        "# CONFIG_"*" is not set") name=${line#\# }; name=${name%% *}
-            ! grep -q "^$name=" ${B}/.config || bbfatal "U-Boot's configuration does not take: $line" ;;
-        CONFIG_*) grep -qxF "$line" ${B}/.config || bbfatal "U-Boot's configuration does not take: $line" ;;
-        esac
-    done
+do_configure:append() {
+    trustbox_check_fragments ${B}/.config ${UNPACKDIR}/u-boot.cfg
 }
-do_configure[postfuncs] += "check_options"

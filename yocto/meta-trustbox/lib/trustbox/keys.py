@@ -41,8 +41,19 @@ def problem(variable, value, kind):
     with open(value, "rb") as file:
         found = describe(file.read())
     if KINDS[kind][1](found):
-        return None
+        return unnamed(variable, value) if kind == "fit-private" else None
     return "%s is %s, which is %s: set it to the path of %s" % (variable, value, found[0], KINDS[kind][0])
+
+
+def unnamed(variable, value):
+    """mkimage takes a folder and a name, and looks for NAME.key and NAME.crt there."""
+    if not value.endswith(".key"):
+        return "%s is %s, which mkimage does not find: set it to the path of a key whose name ends in .key" % (variable, value)
+    certificate = value.removesuffix(".key") + ".crt"
+    text = open(certificate, "rb").read() if os.path.isfile(certificate) else b""
+    if describe(text)[2] == "certificate":
+        return None
+    return "%s is %s, and %s is no certificate: put that of the key there, in PEM" % (variable, value, certificate)
 
 
 def describe(text):
@@ -94,7 +105,7 @@ def _rsa(private, bits):
 KINDS = {
     "rsa-public": ("an RSA public key of 2048 bits or more, in PEM", _rsa(False, 2048)),
     "rsa-private": ("an RSA private key of 2048 bits or more, in PEM", _rsa(True, 2048)),
-    "rsa3072-private": ("an RSA private key of 3072 bits or more, in PEM", _rsa(True, 3072)),
+    "fit-private": ("an RSA private key of 3072 bits or more, in PEM", _rsa(True, 3072)),
     "ec-private": ("an EC private key, in PEM", lambda found: found[1] and found[2] == "ec"),
     "ec-any": ("an EC key, in PEM", lambda found: found[2] == "ec"),
     "certificate": ("a certificate, in PEM", lambda found: found[2] == "certificate"),

@@ -4,6 +4,10 @@ FILESEXTRAPATHS:prepend:trustbox := "${THISDIR}/files:"
 TRUSTBOX_KEYS_NEEDED:trustbox = "RAUC_KEYRING_FILE:certificate"
 RAUC_KEYRING_URI:trustbox = ""
 PACKAGE_ARCH:trustbox = "${MACHINE_ARCH}"
+# Not where it is, but what is in it
+TRUSTBOX_KEYRING:trustbox = "${RAUC_KEYRING_FILE}"
+TRUSTBOX_KEYRING[vardepvalue] = ""
+do_install[file-checksums] += "${@trustbox.keys.public_files(d)}"
 
 python do_fetch:prepend:trustbox() {
     import trustbox.keys
@@ -13,5 +17,5 @@ python do_fetch:prepend:trustbox() {
 do_install:trustbox() {
     install -d ${D}${nonarch_libdir}/rauc
     sed -e 's,@COMPATIBLE@,trustbox-${TRUSTBOX_BOARD},' ${UNPACKDIR}/system.conf > ${D}${nonarch_libdir}/rauc/system.conf
-    install -m 0644 ${RAUC_KEYRING_FILE} ${D}${nonarch_libdir}/rauc/keyring.pem
+    install -m 0644 ${TRUSTBOX_KEYRING} ${D}${nonarch_libdir}/rauc/keyring.pem
 }

@@ -1,4 +1,4 @@
-SUMMARY = "Mounts the device's own partitions: TEE storage, and data"
+SUMMARY = "Mounts the partition with the storage of the TEE"
 DESCRIPTION = "OP-TEE encrypts its storage itself; updates and resets leave it alone"
 HOMEPAGE = "https://op-tee.org"
 SECTION = "base"

@@ -9,7 +9,7 @@ inherit linux-kernel-base kernel-fit-image features_check trustbox_keys
 REQUIRED_DISTRO_FEATURES = "trustbox"
 COMPATIBLE_MACHINE = "^(qemuarm64-secureboot|ls1028a)$"
 
-TRUSTBOX_KEYS_NEEDED = "TRUSTBOX_FIT_KEY:rsa3072-private"
+TRUSTBOX_KEYS_NEEDED = "TRUSTBOX_FIT_KEY:fit-private"
 
 INITRAMFS_IMAGE = "trustbox-initramfs"
 INITRAMFS_IMAGE_NAME = "trustbox-initramfs-${MACHINE}"

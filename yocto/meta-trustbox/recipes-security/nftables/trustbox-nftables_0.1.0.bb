@@ -8,7 +8,9 @@ LIC_FILES_CHKSUM = "file://${COREBASE}/meta/COPYING.MIT;md5=3da9cfbcb788c80a0384
 inherit allarch features_check systemd
 REQUIRED_DISTRO_FEATURES = "systemd trustbox"
 
-SRC_URI = "file://trustbox.nft file://trustbox-nftables.service"
+# Rules are those of the builder's images
+FILESEXTRAPATHS:prepend := "${TRUSTBOX_SRC}/platform/image/files/etc/nftables:"
+SRC_URI = "file://trustbox.nft file://trustbox-nftables.service file://10-trustbox-firewall.conf"
 S = "${UNPACKDIR}"
 
 SYSTEMD_SERVICE:${PN} = "trustbox-nftables.service"
@@ -16,6 +18,9 @@ SYSTEMD_SERVICE:${PN} = "trustbox-nftables.service"
 do_install() {
     install -D -m 0644 ${UNPACKDIR}/trustbox.nft ${D}${sysconfdir}/nftables/trustbox.nft
     install -D -m 0644 ${UNPACKDIR}/trustbox-nftables.service ${D}${systemd_system_unitdir}/trustbox-nftables.service
+    install -D -m 0644 ${UNPACKDIR}/10-trustbox-firewall.conf \
+        ${D}${systemd_system_unitdir}/systemd-networkd.service.d/10-trustbox-firewall.conf
 }
 
+FILES:${PN} += "${systemd_system_unitdir}/systemd-networkd.service.d"
 RDEPENDS:${PN} = "nftables"

@@ -11,5 +11,6 @@ require optee-os-trustbox.inc
 DEPENDS += "dtc-native trustbox-ta"
 EXTRA_OEMAKE += "\
     CFG_EARLY_TA=y \
+    CFG_EARLY_TA_COMPRESS=n \
     EARLY_TA_PATHS=${STAGING_DIR_HOST}${nonarch_base_libdir}/trustbox/${TRUSTBOX_UUID}.stripped.elf \
 "

@@ -13,7 +13,8 @@ PACKAGE_INSTALL = ""
 IMAGE_LINGUAS = ""
 IMAGE_FSTYPES = "wic wic.bmap"
 WKS_FILE = "trustbox.wks.in"
-WKS_FILE_DEPENDS = "gptfdisk-native parted-native"
+# The last makes the file system of partition tee
+WKS_FILE_DEPENDS = "gptfdisk-native parted-native e2fsprogs-native"
 WIC_CREATE_EXTRA_ARGS = "--no-fstab-update"
 
 TRUSTBOX_ROOT_SIZE ?= "256M"

@@ -19,6 +19,8 @@ trustbox_no_login() {
     # Every account locked, none with a shell
     sed -i -e 's,^\([^:]*\):[^:]*:,\1:!:,' ${IMAGE_ROOTFS}${sysconfdir}/shadow
     sed -i -e 's,:[^:]*$,:/sbin/nologin,' ${IMAGE_ROOTFS}${sysconfdir}/passwd
+    # Nobody changes who they are either: su, login, mount and others have set-user-ID
+    find ${IMAGE_ROOTFS} -xdev -type f -perm /6000 -exec chmod ug-s {} +
     [ ! -e ${IMAGE_ROOTFS}${sbindir}/sshd ] || bbfatal "the image has an SSH server: remove openssh from IMAGE_INSTALL"
     [ ! -e ${IMAGE_ROOTFS}${bindir}/xtest ] || bbfatal "the image has xtest: it is for trustbox-image-dev only"
 }

@@ -8,11 +8,15 @@ REQUIRED_DISTRO_FEATURES = "trustbox"
 
 PACKAGES = "${PN} ${PN}-dev-tools"
 
+# Images install no recommendations, so what others only recommend is named here
 RDEPENDS:${PN} = "\
     nftables \
     optee-client \
+    os-release \
     rauc \
+    rauc-conf \
     trustbox-cli \
+    trustbox-hardening \
     trustbox-nftables \
     trustbox-storage \
     trustbox-users \

@@ -1,21 +1,30 @@
-//! The way to a device: something that runs a command there. A board over SSH, an emulated device over a Unix socket.
+//! The way to a device: something that runs a command there. A board over SSH or a serial console, an emulated device over a Unix
+//! socket.
 //!
 //! On the socket, which `build/tb qemu --serve` offers, a line of JSON `{"argv": [...]}` asks, and another one answers:
 //! `{"status": 0, "stdout": "<base64>", "stderr": "<base64>"}`.
 
+mod serial;
+mod ssh;
+
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
-use std::process::{Command, Stdio};
+use std::path::Path;
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Error, Result, bail, ensure};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
+use serial::Serial;
+use ssh::Ssh;
+
 /// How long a command may take; the longest makes an RSA key.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// Bits a second of a serial console that says no other.
+const SPEED: u32 = 115_200;
 /// Where files go on a device; it is gone with the next start.
 pub(super) const FOLDER: &str = "/tmp/trustbox-station";
 
@@ -26,6 +35,8 @@ pub enum Place {
     Unix(String),
     /// `ssh:[USER@]HOST`.
     Ssh(String),
+    /// `serial:PATH[@SPEED]`.
+    Serial(String, u32),
 }
 
 impl FromStr for Place {
@@ -38,40 +49,70 @@ impl FromStr for Place {
             Some(("ssh", host)) if !host.is_empty() && !host.starts_with('-') => {
                 Ok(Self::Ssh(host.to_owned()))
             }
-            _ => bail!("{text}: neither unix:PATH nor ssh:[USER@]HOST"),
+            Some(("serial", place)) if !place.is_empty() => {
+                let (path, speed) = place.rsplit_once('@').unwrap_or((place, ""));
+                let speed = if speed.is_empty() { Ok(SPEED) } else { speed.parse() };
+                let speed = speed.with_context(|| format!("{text}: no number of bits a second"))?;
+                Ok(Self::Serial(path.to_owned(), speed))
+            }
+            _ => bail!("{text}: neither unix:PATH, ssh:[USER@]HOST nor serial:PATH[@SPEED]"),
         }
     }
 }
 
+/// What is wrong with the way, rather than with the device at its end.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Trouble {
+    /// Nobody answers.
+    #[error("{0}")]
+    Gone(String),
+    /// What comes is damaged, again and again.
+    #[error("{0}")]
+    Noise(String),
+}
+
 /// An open way to a device.
-pub enum Link {
+pub struct Link {
+    way: Way,
+    /// How long the device was waited for so far.
+    pub waited: Duration,
+}
+
+enum Way {
     /// A socket, and what comes out of it.
     Unix(UnixStream, BufReader<UnixStream>),
-    /// The host.
-    Ssh(String),
+    Ssh(Ssh),
+    Serial(Serial),
 }
 
 impl Link {
-    /// Opens the way.
-    pub fn open(place: &Place) -> Result<Self> {
-        match place {
-            Place::Ssh(host) => Ok(Self::Ssh(host.clone())),
+    /// Opens the way; `ssh_config` is a configuration file of SSH for it.
+    pub fn open(place: &Place, ssh_config: Option<&Path>) -> Result<Self> {
+        let start = Instant::now();
+        let way = match place {
+            Place::Ssh(host) => Way::Ssh(Ssh::open(host, ssh_config)?),
+            Place::Serial(path, speed) => Way::Serial(Serial::open(path, *speed)?),
             Place::Unix(path) => {
                 let stream =
                     UnixStream::connect(path).with_context(|| format!("cannot connect to {path}"))?;
                 stream.set_read_timeout(Some(PATIENCE))?;
                 let reader = BufReader::new(stream.try_clone()?);
-                Ok(Self::Unix(stream, reader))
+                Way::Unix(stream, reader)
             }
-        }
+        };
+        Ok(Self { way, waited: start.elapsed() })
     }
 
     /// Runs a command; returns its exit status and what it printed.
     pub(super) fn said(&mut self, argv: &[&str]) -> Result<Said> {
-        match self {
-            Self::Unix(stream, reader) => over_socket(stream, reader, argv),
-            Self::Ssh(host) => over_ssh(host, argv),
-        }
+        let start = Instant::now();
+        let said = match &mut self.way {
+            Way::Unix(stream, reader) => over_socket(stream, reader, argv),
+            Way::Ssh(ssh) => ssh.said(&shell(argv)),
+            Way::Serial(serial) => serial.said(&shell(argv)),
+        };
+        self.waited += start.elapsed();
+        said
     }
 
     /// Runs a command; returns what it printed, or what it complained of.
@@ -107,13 +148,23 @@ impl Link {
 /// Exit status, standard output, standard error.
 pub(super) type Said = (i64, Vec<u8>, Vec<u8>);
 
+/// Words as a shell takes them.
+fn shell(argv: &[&str]) -> String {
+    let quoted: Vec<_> = argv.iter().map(|word| format!("'{}'", word.replace('\'', r"'\''"))).collect();
+    quoted.join(" ")
+}
+
 fn over_socket(stream: &mut UnixStream, reader: &mut BufReader<UnixStream>, argv: &[&str]) -> Result<Said> {
-    stream.write_all(format!("{}\n", json!({"argv": argv})).as_bytes())?;
+    let gone = |why: String| Trouble::Gone(format!("the device is gone: {why}"));
+    stream
+        .write_all(format!("{}\n", json!({"argv": argv})).as_bytes())
+        .map_err(|error| gone(error.to_string()))?;
     let mut line = String::new();
-    ensure!(reader.read_line(&mut line)? > 0, "the device is gone");
+    let read = reader.read_line(&mut line).map_err(|error| gone(error.to_string()))?;
+    ensure!(read > 0, gone("it hung up".to_owned()));
     let answer: Value = serde_json::from_str(&line).context("the answer is not JSON")?;
     if let Some(error) = answer["error"].as_str() {
-        bail!("{error}");
+        bail!(gone(error.to_owned()));
     }
     let bytes = |name: &str| answer[name].as_str().and_then(|text| BASE64_STANDARD.decode(text).ok());
     let parts = (answer["status"].as_i64(), bytes("stdout"), bytes("stderr"));
@@ -121,19 +172,11 @@ fn over_socket(stream: &mut UnixStream, reader: &mut BufReader<UnixStream>, argv
     Ok((status, stdout, stderr))
 }
 
-fn over_ssh(host: &str, argv: &[&str]) -> Result<Said> {
-    let quoted: Vec<_> = argv.iter().map(|word| format!("'{}'", word.replace('\'', r"'\''"))).collect();
-    let mut ssh = Command::new("ssh");
-    ssh.args(["-o", "BatchMode=yes", "-o", "ConnectTimeout=10", host, "--", &quoted.join(" ")]);
-    let output = ssh.stdin(Stdio::null()).output().context("cannot start ssh")?;
-    Ok((output.status.code().unwrap_or(-1).into(), output.stdout, output.stderr))
-}
-
 /// This host as a device, for tests: what a command does here, it would do there.
 #[cfg(test)]
 pub(super) mod here {
     use std::os::unix::net::UnixListener;
-    use std::path::Path;
+    use std::process::Command;
     use std::thread::JoinHandle;
 
     use super::*;
@@ -166,7 +209,11 @@ mod tests {
     fn places_are_told_by_how_they_begin() {
         assert_eq!("unix:/run/a".parse::<Place>().unwrap(), Place::Unix("/run/a".to_owned()));
         assert_eq!("ssh:root@board".parse::<Place>().unwrap(), Place::Ssh("root@board".to_owned()));
-        for bad in ["", "board", "ssh:", "unix:", "ssh:-oProxyCommand=x", "serial:/dev/ttyS0"] {
+        let serial = |path: &str, speed| Place::Serial(path.to_owned(), speed);
+        assert_eq!("serial:/dev/ttyS0".parse::<Place>().unwrap(), serial("/dev/ttyS0", 115_200));
+        assert_eq!("serial:/dev/a@9600".parse::<Place>().unwrap(), serial("/dev/a", 9600));
+        for bad in ["", "board", "ssh:", "unix:", "ssh:-oProxyCommand=x", "serial:", "serial:/dev/ttyS0@fast"]
+        {
             assert!(bad.parse::<Place>().is_err(), "{bad}");
         }
     }

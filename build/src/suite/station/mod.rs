@@ -1,15 +1,21 @@
-//! The factory's line on emulated devices: three at once, the station killed in the middle, and what came of it.
+//! The factory's line on emulated devices: three at once, the station killed in the middle, and what came of it; over a socket, over SSH
+//! and on the serial console; a clock that is wrong, and a device that comes back.
+
+mod returned;
+mod secure_shell;
 
 use std::fs::{self, DirBuilder};
-use std::io::{BufRead, BufReader};
-use std::os::unix::fs::DirBuilderExt;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
-use serde_json::Value;
+use secure_shell::Server;
+use serde_json::{Value, json};
 use trustbox_api::key::KeyName;
 use trustbox_keys::dev::{self, Role};
 use trustbox_keys::{DevKeys, files, issue};
@@ -19,14 +25,17 @@ use crate::builder::Builder;
 use crate::demo::service::KeyService;
 use crate::device::{BootOptions, Device};
 use crate::guest::{GuestKind, Images};
+use crate::running::wait_for;
 use crate::served;
 use crate::suite::Case;
 use crate::tool::Tool;
 
 const GROUP: &str = "station";
 const NAMES: [&str; 3] = ["one", "two", "three"];
-/// The device that is made without the service.
+/// The device that is made on its serial console, without the service.
 const OFFLINE: &str = "four";
+/// How long a device may take to start: four do so at once.
+const BOOT: Duration = Duration::from_secs(300);
 /// Steps after which a station is killed.
 const STEPS: [&str; 6] = ["identify", "certify", "provision", "enrol", "keys", "lock"];
 /// The service releases this key to devices of the class `demo`.
@@ -49,37 +58,56 @@ pub(crate) fn run(builder: &Builder) -> Result<Vec<Case>> {
         cases.push(case("a station is killed after each step of a device", line.killed_everywhere()));
         cases.push(case("started again, three devices pass", line.passes()));
         cases.push(case("once more changes nothing", line.again()));
-        cases.push(case("a line without its service passes, and syncs later", line.offline()));
+        cases.push(case("over SSH, a cable that is pulled is named and the device goes on", line.over_ssh()));
+        cases.push(case("a clock that is wrong is named, and nothing is made", line.clock()));
+        cases.push(case(
+            "on a serial console with a kernel that talks, a line without its service passes, and syncs later",
+            line.offline(),
+        ));
         cases.push(case("labels and what customers get", line.for_customers()));
         cases.push(case("a foreign owner's device is refused and named", line.foreign()));
+        cases
+            .push(case("a device that comes back is erased first, and read back", line.comes_back(NAMES[0])));
         stop.store(true, Ordering::Relaxed);
         for device in devices {
             let ended = device.join().unwrap_or_else(|_| Err(anyhow!("its thread failed")));
             cases.push(case("the device ran to its end", ended));
         }
     });
+    let repaired = line.repaired(NAMES[0]);
+    cases.push(Case::of(GROUP, "repaired with a blank storage it is made anew, with a trace", repaired));
     line.end()?;
     Ok(cases)
 }
 
-fn device(images: &Images, folder: &Path, name: &str, stop: &AtomicBool) -> Result<()> {
+/// Runs a device with a state file of its own until it is told to stop.
+pub(crate) fn device(images: &Images, folder: &Path, name: &str, stop: &AtomicBool) -> Result<()> {
     let listener = served::listen(&folder.join(format!("{name}.socket")))?;
     let state = Some(folder.join(format!("{name}.img")));
-    let mut device = Device::boot(images, &BootOptions { state, ..BootOptions::default() })?;
+    let station = name == OFFLINE;
+    let mut device =
+        Device::boot(images, &BootOptions { state, station, boot: BOOT, ..BootOptions::default() })?;
+    if station {
+        symlink(device.console()?, folder.join(format!("{name}.console")))?;
+    }
     served::serve(&mut device, &listener, stop)?;
     device.power_off()
 }
 
-struct Line {
-    images: Images,
+/// A line: its service, its configuration, and where its devices are.
+pub(crate) struct Line {
+    pub(crate) images: Images,
+    keys: DevKeys,
     program: PathBuf,
+    /// What sshd runs.
+    relay: PathBuf,
     service: std::cell::RefCell<KeyService>,
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
     _gone_with_it: tempfile::TempDir,
 }
 
 impl Line {
-    fn prepare(builder: &Builder) -> Result<Self> {
+    pub(crate) fn prepare(builder: &Builder) -> Result<Self> {
         let images = builder.images(GuestKind::Plain, false)?;
         let keys = dev::ensure(&builder.repo().dev_keys())?;
         let temporary = tempfile::tempdir()?;
@@ -88,24 +116,24 @@ impl Line {
         let service = KeyService::start(builder, &keys, &folder.join("keys"))?;
         let program = builder.repo().root().join("target/debug/trustbox-keys");
         configure(&keys, &builder.repo().dev_keys(), &folder, &service)?;
-        Ok(Self { images, program, service: service.into(), folder, _gone_with_it: temporary })
+        let relay = builder.repo().root().join("build/src/suite/station/relay.py");
+        Ok(Self { images, keys, program, relay, service: service.into(), folder, _gone_with_it: temporary })
     }
 
-    fn station(&self, config: &str, names: &[&str]) -> Tool {
-        let tool =
-            Tool::new(&self.program).args(["station", "--json", "--config"]).arg(self.folder.join(config));
-        names.iter().fold(tool, |tool, name| {
+    pub(crate) fn station(&self, config: &str, names: &[&str]) -> Tool {
+        names.iter().fold(self.without_devices(config), |tool, name| {
             let socket = self.folder.join(format!("{name}.socket"));
             tool.arg("--device").arg(format!("{name}=unix:{}", socket.display()))
         })
     }
 
+    fn without_devices(&self, config: &str) -> Tool {
+        Tool::new(&self.program).args(["station", "--json", "--config"]).arg(self.folder.join(config))
+    }
+
     /// All that a station says, of which every device passed.
     fn said(&self, config: &str, names: &[&str]) -> Result<String> {
-        let output = self.station(config, names).command().output()?;
-        let said = String::from_utf8(output.stdout)?;
-        ensure!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
-        Ok(said)
+        passed(&self.station(config, names))
     }
 
     fn killed_everywhere(&self) -> Result<()> {
@@ -179,7 +207,12 @@ impl Line {
 
     /// The service is nowhere; what the registry must hear waits in the outbox, and gets there once.
     fn offline(&self) -> Result<()> {
-        let said = self.said("offline.toml", &[OFFLINE])?;
+        let console = self.folder.join(format!("{OFFLINE}.console"));
+        let up = wait_for(BOOT, || Ok(console.exists().then_some(())))?;
+        up.context("the device is not up")?;
+        self.kernel_talks(OFFLINE)?;
+        let place = format!("{OFFLINE}=serial:{}", console.display());
+        let said = passed(&self.without_devices("offline.toml").arg("--device").arg(place))?;
         ensure!(said.contains("none: this line is offline"), "{said}");
         let before = self.service.borrow().audited("report", "allowed")?;
         let sync = |config: &str| {
@@ -201,6 +234,59 @@ impl Line {
             (reported, enrolled) == (before + 1, NAMES.len() + 1),
             "{reported} reports, {enrolled} devices"
         );
+        Ok(())
+    }
+
+    /// Messages on the console, also in the middle of what the agent says.
+    fn kernel_talks(&self, name: &str) -> Result<()> {
+        let mut device = UnixStream::connect(self.folder.join(format!("{name}.socket")))?;
+        let script = "(while echo '<1>a message that nobody asked for' >/dev/kmsg; do usleep 30000; done) >/dev/null 2>&1 &";
+        device.write_all(format!("{}\n", json!({"argv": ["sh", "-c", script]})).as_bytes())?;
+        let mut answer = String::new();
+        BufReader::new(device).read_line(&mut answer)?;
+        ensure!(answer.contains("\"status\":0"), "{answer}");
+        Ok(())
+    }
+
+    /// The second device once more, through Debian's sshd beside it.
+    fn over_ssh(&self) -> Result<()> {
+        let socket = self.folder.join(format!("{}.socket", NAMES[1]));
+        let mut server = Server::start(&self.relay, self.folder.join("ssh"), &socket)?;
+        let station = || {
+            let place = format!("{}=ssh:{}", NAMES[1], secure_shell::HOST);
+            self.without_devices("ssh.toml").arg("--device").arg(place)
+        };
+        let mut running = station().command().stdout(Stdio::piped()).spawn()?;
+        let mut said = BufReader::new(running.stdout.take().context("no output")?).lines();
+        let reached = said
+            .by_ref()
+            .map_while(Result::ok)
+            .find(|line| line.contains("\"step\":\"identify\",\"detail\"") || line.contains("\"passed\""));
+        server.cut();
+        let rest = said.collect::<Result<String, _>>()?;
+        let named = rest.contains("\"name\":\"link\"") && rest.contains("\"passed\":false");
+        ensure!(running.wait()?.code() == Some(1) && named, "{reached:?}, then {rest}");
+        let again = station().command().output()?;
+        let said = String::from_utf8_lossy(&again.stdout).into_owned();
+        ensure!(again.status.code() == Some(1) && said.contains("no connection to bench"), "{said}");
+        server.plug()?;
+        passed(&station()).map(drop)
+    }
+
+    /// Behind by two days, ahead by an hour, ahead by years: the service says so, or its certificate does.
+    fn clock(&self) -> Result<()> {
+        let before = self.devices()?;
+        for shift in ["-2d", "+1h", "+40y"] {
+            let mut command = Command::new("faketime");
+            let station = self.station("station.toml", &NAMES[..1]).command();
+            command.args(["-f", shift]).arg(station.get_program()).args(station.get_args());
+            let output = command.output().context("help: install Debian package faketime")?;
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            let named = said.contains("\"name\":\"clock\"") && !said.contains("\"step\":\"certify\"");
+            ensure!(output.status.code() == Some(1) && named, "{shift}: {said}");
+        }
+        self.said("station.toml", &NAMES[..1])?;
+        ensure!(self.devices()?.len() == before.len(), "a device more");
         Ok(())
     }
 
@@ -238,6 +324,15 @@ impl Line {
         Ok(text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
     }
 
+    /// The device of this name on the line.
+    fn id_of(&self, name: &str) -> Result<String> {
+        let output = self.station("foreign.toml", &[name]).command().output()?;
+        let said = String::from_utf8(output.stdout)?;
+        let events = said.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
+        let id = events.iter().find_map(|event| event["device_id"].as_str());
+        Ok(id.with_context(|| format!("{name} does not say who it is: {said}"))?.to_owned())
+    }
+
     fn voucher(&self, id: &str) -> Result<Value> {
         let file = self.folder.join(format!("journal/{id}.voucher.json"));
         let tool = Tool::new(&self.program).arg("voucher").arg(file).arg("--factory-ca");
@@ -249,9 +344,17 @@ impl Line {
         self.devices()?.iter().map(|device| self.voucher(&id(device))).collect()
     }
 
-    fn end(&self) -> Result<()> {
+    pub(crate) fn end(&self) -> Result<()> {
         self.service.borrow_mut().stop()
     }
+}
+
+/// All that a station says; every device passed.
+pub(crate) fn passed(station: &Tool) -> Result<String> {
+    let output = station.command().output()?;
+    let said = String::from_utf8(output.stdout)?;
+    ensure!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    Ok(said)
 }
 
 fn configure(keys: &DevKeys, dev: &Path, folder: &Path, service: &KeyService) -> Result<()> {
@@ -277,10 +380,12 @@ fn configure(keys: &DevKeys, dev: &Path, folder: &Path, service: &KeyService) ->
     };
     let (own, other) = (keys.public_path(Role::OwnerRoot), Path::new("other-root.pub.pem"));
     let online = format!("service = {url:?}");
+    let over_ssh = format!("{online}\nssh-config = \"ssh/config\"");
     for (name, station, root, journal, service) in [
         ("station.toml", "line 1", own.as_path(), "journal", online.as_str()),
         ("second.toml", "line 2", &own, "second", &online),
         ("foreign.toml", "line 1", other, "foreign", &online),
+        ("ssh.toml", "line 1", &own, "journal", &over_ssh),
         ("offline.toml", "line 3", &own, "away", "offline = true\nservice = \"https://127.0.0.1:1\""),
         ("online.toml", "line 3", &own, "away", &online),
     ] {
