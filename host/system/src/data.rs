@@ -134,9 +134,6 @@ mod tests {
         let found = || content(&head(file.path()).unwrap());
         let tool = || Command::new("cryptsetup");
         assert_eq!(found(), Content::Nothing);
-        if tool().arg("--version").output().is_err() {
-            return;
-        }
         assert_eq!(with_key(tool().args(FORMAT).arg(file.path()), &[7; 32]).unwrap(), Some(0));
         assert_eq!(found(), Content::Unfinished);
         run(tool().args(["config", "--label", "data"]).arg(file.path())).unwrap();

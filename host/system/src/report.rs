@@ -60,22 +60,25 @@ fn tee() -> Value {
 impl Place {
     /// What is mounted there, and whether the kernel encrypts it.
     fn found(&self) -> Value {
-        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-        let mut mounts = mounts.lines().map(|line| line.split(' '));
-        let source = mounts.find_map(|mut words| {
-            let source = words.next()?;
-            (words.next()? == self.target).then(|| source.to_owned())
-        });
-        let encrypted = source.as_deref().is_some_and(is_encrypted);
-        json!({"partition": self.partition, "mounted": source.is_some(), "encrypted": encrypted})
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let device = mounted_at(&mounts, self.target);
+        let encrypted = device.is_some_and(is_encrypted);
+        json!({"partition": self.partition, "mounted": device.is_some(), "encrypted": encrypted})
     }
+}
+
+/// Major and minor number of what is mounted there (proc(5), mountinfo).
+fn mounted_at<'a>(mounts: &'a str, target: &str) -> Option<&'a str> {
+    mounts.lines().find_map(|line| {
+        let mut words = line.split(' ').skip(2);
+        let device = words.next()?;
+        (words.nth(1)? == target).then_some(device)
+    })
 }
 
 /// The device mapper says what a device of its own is for.
 fn is_encrypted(device: &str) -> bool {
-    let node = fs::canonicalize(device).unwrap_or_default();
-    let name = node.file_name().unwrap_or_default();
-    let uuid = fs::read_to_string(Path::new("/sys/class/block").join(name).join("dm/uuid"));
+    let uuid = fs::read_to_string(Path::new("/sys/dev/block").join(device).join("dm/uuid"));
     uuid.is_ok_and(|uuid| uuid.starts_with("CRYPT-LUKS2-"))
 }
 
@@ -119,4 +122,18 @@ fn lines(program: &str, words: &[&str]) -> Vec<String> {
 fn uptime() -> f64 {
     let text = fs::read_to_string("/proc/uptime").unwrap_or_default();
     text.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_is_found_by_its_place() {
+        let mounts = "24 1 254:0 / / ro - squashfs /dev/dm-0 ro\n\
+                      36 24 253:7 / /var/lib/trustbox rw,nosuid - ext4 /dev/mapper/data rw\n";
+        assert_eq!(mounted_at(mounts, "/var/lib/trustbox"), Some("253:7"));
+        assert_eq!(mounted_at(mounts, "/var/lib/tee"), None);
+        assert_eq!(mounted_at("short line\n", "/"), None);
+    }
 }
