@@ -5,6 +5,7 @@
 
 mod boot;
 mod chart;
+mod image;
 mod keys;
 mod measure;
 mod pack;
@@ -40,6 +41,13 @@ const GOALS: &[(&str, Part, About, f64)] = &[
     ("secure_mem_idle", Part::Device, About::Value, 524_288.0),
     ("secure_mem_peak_extra", Part::Device, About::Value, 524_288.0),
     ("boot_verification", Part::Boot, About::Value, 1500.0),
+    ("image_build", Part::Image, About::Value, 90.0),
+    ("image_build_beside", Part::Image, About::Ratio, 1.0),
+    ("image_flash", Part::Image, About::Ratio, 1.05),
+    ("image_read_back", Part::Image, About::Ratio, 1.1),
+    ("image_root", Part::Image, About::Value, 60.0),
+    ("image_first_boot", Part::Image, About::Value, 40.0),
+    ("image_restart", Part::Image, About::Value, 20.0),
     ("pack_10mib", Part::Pack, About::Ratio, 1.3),
     ("keys_release", Part::Keys, About::Ratio, 2.0),
     ("keys_p99_million", Part::Keys, About::Ratio, 2.0),
@@ -75,6 +83,8 @@ enum Part {
     Pack,
     /// The key service, on this host
     Keys,
+    /// `tb image` and `tb flash` on this host, and the emulated device's start from an image
+    Image,
     /// A factory's line with emulated devices
     Station,
 }
@@ -117,6 +127,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         let (served, by_itself) = ui::step("figures of the key service", || keys::figures(&builder))?;
         ours.extend(served);
         references.extend(by_itself);
+    }
+    if wanted(Part::Image) {
+        let (by_us, by_others) = image::figures(&builder)?;
+        ours.extend(by_us);
+        references.extend(by_others);
     }
     if wanted(Part::Station) {
         let (three, one) = station::figures(&builder)?;

@@ -75,15 +75,12 @@ pub(crate) fn run(builder: &Builder, options: &Options) -> Result<ExitCode> {
 pub(crate) fn boot(builder: &Builder, factory: Option<&Factory>, options: &Options) -> Result<Boot> {
     let mut machine = Machine::start(builder, options)?;
     let began = Instant::now();
-    let report = std::thread::scope(|scope| {
-        let listener = machine.listener.try_clone()?;
-        scope.spawn(move || drop(serve(&listener, factory)));
+    let report = machine.with_factory(factory, |machine| {
         let report = machine.wait_for_report(began + options.limit);
         if report.is_some() && options.console {
             machine.console()?;
         }
-        machine.stop();
-        Ok::<_, anyhow::Error>(report)
+        Ok(report)
     })?;
     Ok(Boot { report, log: machine.log(), took: began.elapsed() })
 }
@@ -116,6 +113,21 @@ impl Machine {
         let tool = qemu_args::image_tool(emulator, &state, manifest.size, &flash, &folder, &scratch);
         let qemu = spawn(&tool, &folder)?;
         Ok(Self { qemu, folder, scratch, listener })
+    }
+
+    /// Does something while somebody is at the factory's port, then cuts the power.
+    pub(crate) fn with_factory<A>(
+        &mut self,
+        factory: Option<&Factory>,
+        work: impl FnOnce(&mut Self) -> Result<A>,
+    ) -> Result<A> {
+        let listener = self.listener.try_clone()?;
+        std::thread::scope(|scope| {
+            scope.spawn(move || drop(serve(&listener, factory)));
+            let result = work(self);
+            self.stop();
+            result
+        })
     }
 
     fn wait_for_report(&mut self, limit: Instant) -> Option<Value> {

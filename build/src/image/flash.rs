@@ -60,7 +60,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 /// The map beside an image.
-fn map_of(image: &Path) -> Result<Bmap> {
+pub(crate) fn map_of(image: &Path) -> Result<Bmap> {
     let path = Bmap::beside(image);
     let text = fs::read_to_string(&path).with_context(|| {
         format!("cannot read {}\nhelp: `build/tb image` writes it beside the image", path.display())
@@ -77,7 +77,7 @@ fn map_of(image: &Path) -> Result<Bmap> {
 }
 
 /// First the partition table's block is erased, then everything else is written, then that block.
-fn write(image: &File, out: &File, map: &Bmap) -> Result<()> {
+pub(crate) fn write(image: &File, out: &File, map: &Bmap) -> Result<()> {
     out.write_all_at(&vec![0; usize::try_from(BLOCK)?], 0).context("cannot write")?;
     out.sync_all()?;
     let (first, rest): (Vec<&Range>, Vec<&Range>) = map.ranges.iter().partition(|range| range.start == 0);
@@ -100,7 +100,7 @@ fn write(image: &File, out: &File, map: &Bmap) -> Result<()> {
 }
 
 /// Reads what was written.
-fn verify(target: &Path, map: &Bmap) -> Result<()> {
+pub(crate) fn verify(target: &Path, map: &Bmap) -> Result<()> {
     let file = OpenOptions::new().read(true).open(target)?;
     for range in &map.ranges {
         let content = read(&file, range.start, range.size)?;

@@ -24,7 +24,7 @@ const PROGRAMS: [&str; 2] = ["trustbox", "trustbox-system"];
 /// Where modules and their lists are; `trustbox-system` looks there.
 const MODULES: &str = "usr/lib/trustbox/modules";
 /// Processors that compress: the result is the same for any number.
-const COMPRESSION: [&str; 6] = ["-comp", "zstd", "-Xcompression-level", "12", "-b", "256K"];
+pub(crate) const COMPRESSION: [&str; 6] = ["-comp", "zstd", "-Xcompression-level", "12", "-b", "256K"];
 
 /// Which image of a board.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -45,8 +45,11 @@ const FIRMWARE: [&str; 11] = [
 ];
 /// More than 5.0 of 10 is not closed.
 const EXPOSURE: &str = "--threshold=50";
-/// Where ext4 has its name.
+/// Where ext4 has its name, and LUKS2.
 const EXT4_NAME: usize = 1024 + 0x78;
+const LUKS2_NAME: usize = 24;
+/// Cryptsetup's exit status where no key slot opens.
+const WRONG_KEY: i32 = 2;
 /// What the kernel and U-Boot say.
 const REFUSED: &str = "trustbox: slot boot-a refused";
 const OTHER_SLOT: &str = "trustbox: slot boot-b\r";
@@ -304,26 +307,29 @@ impl<'a> Bench<'a> {
     fn boots(&self) -> Result<()> {
         let state = self.file("device.img");
         let options = self.options(&self.image, Some(state.clone()));
+        let factory = Factory::prepare(self.builder)?;
         for name in ["tee", "data"] {
-            self.cut(&options, &state, name)
+            self.cut(&options, &state, name, &factory)
                 .with_context(|| format!("the power is cut while {name} is made"))?;
         }
-        let factory = Factory::prepare(self.builder)?;
-        let mut device = Value::Null;
-        for (number, factory) in [(1, Some(&factory)), (2, None)] {
-            let boot = emulate::boot(self.builder, factory, &options)?;
+        let (mut device, mut readings) = (Value::Null, 0);
+        for number in [1, 2] {
+            // Nobody is at the port: the device was provisioned before its data partition was made.
+            let boot = emulate::boot(self.builder, None, &options)?;
             let report = boot.report.with_context(|| end_of(&boot.log))?;
             let answer = report["enclave"]
                 .as_str()
                 .with_context(|| format!("no answer of the enclave: {}", report["failed"]))?;
-            ensure!(
-                answer.starts_with(&format!("total={number} readings={number} ")),
-                "the meter says {answer}"
-            );
+            let now = readings_in(answer).with_context(|| format!("the meter says {answer}"))?;
+            // The power may have gone before or after the first reading.
+            ensure!(if number == 1 { now <= 2 } else { now == readings + 1 }, "the meter says {answer}");
+            readings = now;
             ensure!(report["root"] == self.made.root().1.as_str() && report["slot"] == "a", "{report}");
-            let mounted =
-                report["storage"].as_array().is_some_and(|all| all.iter().all(|one| one["mounted"] == true));
-            ensure!(mounted, "{}", report["storage"]);
+            let storage = serde_json::json!([
+                {"partition": "tee", "mounted": true, "encrypted": false},
+                {"partition": "data", "mounted": true, "encrypted": true},
+            ]);
+            ensure!(report["storage"] == storage, "{}", report["storage"]);
             closed(&report["hardening"]).with_context(|| report.to_string())?;
             ensure!(
                 report["failed"].as_object().is_some_and(serde_json::Map::is_empty),
@@ -334,13 +340,34 @@ impl<'a> Bench<'a> {
             device = report["tee"]["device_id"].clone();
         }
         self.tries(&state)?;
+        self.encrypted(&state)?;
         let used = verify_with(&state, &Expected::default(), &self.tools)?;
         ensure!(used.reason().is_none(), "a device that was used: {}", used.reason().unwrap_or_default());
         Ok(())
     }
 
+    /// The data partition of a medium that somebody took out: a finished LUKS2, and a key of nothing does not open it.
+    fn encrypted(&self, state: &Path) -> Result<()> {
+        let place = self.made.plan.partition("data")?;
+        let (part, key) = (self.file("data.img"), self.file("key"));
+        fs::write(&part, Medium::open(state)?.read(place.start, place.size)?)?;
+        fs::write(&key, [0; 32])?;
+        let cryptsetup = |words: &[&str]| {
+            let output = Tool::new("cryptsetup").args(words).arg(&part).command().output();
+            output.context("cannot start cryptsetup\nhelp: install Debian package cryptsetup-bin")
+        };
+        let dump = String::from_utf8_lossy(&cryptsetup(&["luksDump"])?.stdout).into_owned();
+        for wanted in ["Version:       \t2", "Label:         \tdata", "cipher: aes-xts-plain64"] {
+            ensure!(dump.contains(wanted), "no {wanted:?} in\n{dump}");
+        }
+        let key = format!("--key-file={}", key.display());
+        let opened = cryptsetup(&["open", "--test-passphrase", "--type=luks2", &key])?;
+        ensure!(opened.status.code() == Some(WRONG_KEY), "cryptsetup ended with {}", opened.status);
+        Ok(())
+    }
+
     /// Cuts the power as soon as something of a file system is on the medium, which is before it has its name.
-    fn cut(&self, options: &Options, state: &Path, name: &str) -> Result<()> {
+    fn cut(&self, options: &Options, state: &Path, name: &str, factory: &Factory) -> Result<()> {
         let start = self.made.plan.partition(name)?.start;
         let mut machine = Machine::start(self.builder, options)?;
         let file = File::open(state)?;
@@ -349,12 +376,13 @@ impl<'a> Bench<'a> {
             file.read_exact_at(&mut head, start)?;
             Ok(head)
         };
-        let begun =
-            machine.wait_until(LIMIT, || head().is_ok_and(|head| head.iter().any(|octet| *octet != 0)));
-        machine.stop();
+        let begun = machine.with_factory(Some(factory), |machine| {
+            Ok(machine.wait_until(LIMIT, || head().is_ok_and(|head| head.iter().any(|octet| *octet != 0))))
+        })?;
         ensure!(begun, "it was not made in time:\n{}", end_of(&machine.log()));
-        let label = head()?.get(EXT4_NAME..EXT4_NAME + name.len()).map(<[u8]>::to_vec);
-        ensure!(label.as_deref() != Some(name.as_bytes()), "it was finished before the power was cut");
+        let head = head()?;
+        let finished = [EXT4_NAME, LUKS2_NAME].iter().any(|at| head[*at..].starts_with(name.as_bytes()));
+        ensure!(!finished, "it was finished before the power was cut");
         Ok(())
     }
 
@@ -410,6 +438,14 @@ impl<'a> Bench<'a> {
         }
         Ok(copy)
     }
+}
+
+/// `total=1 readings=1 chain=…`: as many readings as their total.
+fn readings_in(answer: &str) -> Option<u32> {
+    let mut words = answer.split(' ').map(|word| word.split_once('='));
+    let (total, readings) = (words.next()??, words.next()??);
+    let equal = (total.0, readings.0) == ("total", "readings") && total.1 == readings.1;
+    readings.1.parse().ok().filter(|_| equal)
 }
 
 /// What a report must say of how a device is closed.

@@ -200,6 +200,8 @@ pub(crate) enum Key {
         #[arg(value_name = "BUNDLE", required_unless_present = "request")]
         bundle: Option<PathBuf>,
     },
+    /// Write the 32 octets of the disk key to standard output, for cryptsetup; never to a terminal
+    Disk,
     /// Class keys the device holds
     List,
     /// Destroy one version of a class key on this device

@@ -1,5 +1,6 @@
 //! `trustbox key`: the device key, and class keys.
 
+use std::io::IsTerminal;
 use std::path::Path;
 
 use base64::Engine;
@@ -29,6 +30,7 @@ pub(crate) fn run(command: &Key, output: Output) -> Result<(), Failure> {
         Key::Import { .. } => {
             Err(Failure::usage("key import: neither request nor bundle", "trustbox key import --help"))
         }
+        Key::Disk => disk(output),
         Key::List => list(output),
         Key::Destroy { key, yes } => destroy(key, *yes, output),
     }
@@ -41,6 +43,18 @@ fn export(format: Encoding, output: Output) -> Result<(), Failure> {
         Encoding::Der if !output.json => output.bytes(&key),
         _ => output.result(&export_json(&key), &pem("PUBLIC KEY", &key)),
     }
+}
+
+/// Whoever reads a terminal is no disk.
+fn disk(output: Output) -> Result<(), Failure> {
+    if output.json || std::io::stdout().is_terminal() {
+        return Err(Failure::usage(
+            "key disk: a secret is neither JSON nor for a terminal",
+            "trustbox key disk | cryptsetup …",
+        ));
+    }
+    let key = TrustBox::open().and_then(|mut trustbox| trustbox.disk_key());
+    output.bytes(key.map_err(|error| Failure::call("key disk", "disk key", &error))?.expose())
 }
 
 fn export_attestation(format: Encoding, output: Output) -> Result<(), Failure> {

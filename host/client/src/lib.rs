@@ -26,9 +26,9 @@ use trustbox_api::key::KeyRef;
 use trustbox_api::log::{Channel, LogReply};
 use trustbox_api::message::{
     AttestRequest, ChallengeReply, ChallengeRequest, CsrRequest, DestroyKeyRequest, InfoReply, InstallReply,
-    LegacyRequest, ListReply, LogRequest, Nonce, OpenRequest, Purpose, UninstallRequest,
+    KeyReply, LegacyRequest, ListReply, LogRequest, Nonce, OpenRequest, Purpose, UninstallRequest,
 };
-use trustbox_api::{Command, Uuid};
+use trustbox_api::{Command, Secret, Uuid};
 use trustbox_package::Package;
 
 pub use enclave::EnclaveSession;
@@ -101,6 +101,13 @@ impl TrustBox {
     /// `trustbox_api::limits::MAX_DEVICE_KEY` bytes.
     pub fn device_key(&mut self) -> Result<Vec<u8>> {
         self.session.call(Command::DeviceKey, &[])
+    }
+
+    /// The key of Linux's own data on the medium: of this device, and of its owner's time. Whoever has it reads that data, and
+    /// nothing else.
+    pub fn disk_key(&mut self) -> Result<Secret<32>> {
+        let KeyReply { key } = self.session.ask(Command::DiskKey, &[])?;
+        Ok(key)
     }
 
     /// A certification request for the attestation key, which also names the device key and `nonce`: DER PKCS#10 (RFC 2986).

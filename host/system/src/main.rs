@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod block;
+mod data;
 mod early;
 mod enclave;
 mod factory;
@@ -26,13 +27,14 @@ fn main() -> ExitCode {
     let result = match word.as_str() {
         "modules" => modules::load_all_and_close(),
         "storage" => storage::prepare(),
+        "data" => data::prepare(),
         "factory" => factory::run(),
         "enclave" => enclave::run(),
         "report" => report::run(),
         "good" => good::mark(),
         _ => {
             eprintln!(
-                "error: unknown command {word:?}\nhelp: modules, storage, factory, enclave, report, good"
+                "error: unknown command {word:?}\nhelp: modules, storage, data, factory, enclave, report, good"
             );
             return ExitCode::from(WRONG_USAGE);
         }

@@ -13,7 +13,8 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::early::Verity;
-use crate::{block, enclave, storage};
+use crate::storage::Place;
+use crate::{block, data, enclave, storage};
 
 /// The report's first field; whoever reads a console looks for it.
 const FORMAT: u32 = 1;
@@ -33,7 +34,7 @@ pub(crate) fn run() -> Result<()> {
         "root": Verity::from_command_line(&command_line)?.hash,
         "tee": tee(),
         "enclave": fs::read_to_string(enclave::ANSWER).ok(),
-        "storage": storage::PLACES.map(|(name, target, _)| json!({"partition": name, "mounted": is_mounted(target)})),
+        "storage": [storage::TEE.found(), data::DATA.found()],
         "failed": failed(),
         "hardening": hardening::look(Path::new("/"), &command_line)?,
         "units": units(),
@@ -56,9 +57,29 @@ fn tee() -> Value {
     answer.unwrap_or(Value::Null)
 }
 
-fn is_mounted(target: &str) -> bool {
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    mounts.lines().any(|line| line.split(' ').nth(1) == Some(target))
+impl Place {
+    /// What is mounted there, and whether the kernel encrypts it.
+    fn found(&self) -> Value {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let device = mounted_at(&mounts, self.target);
+        let encrypted = device.is_some_and(is_encrypted);
+        json!({"partition": self.partition, "mounted": device.is_some(), "encrypted": encrypted})
+    }
+}
+
+/// Major and minor number of what is mounted there (proc(5), mountinfo).
+fn mounted_at<'a>(mounts: &'a str, target: &str) -> Option<&'a str> {
+    mounts.lines().find_map(|line| {
+        let mut words = line.split(' ').skip(2);
+        let device = words.next()?;
+        (words.nth(1)? == target).then_some(device)
+    })
+}
+
+/// The device mapper says what a device of its own is for.
+fn is_encrypted(device: &str) -> bool {
+    let uuid = fs::read_to_string(Path::new("/sys/dev/block").join(device).join("dm/uuid"));
+    uuid.is_ok_and(|uuid| uuid.starts_with("CRYPT-LUKS2-"))
 }
 
 /// Units that failed, with the last that they said.
@@ -101,4 +122,18 @@ fn lines(program: &str, words: &[&str]) -> Vec<String> {
 fn uptime() -> f64 {
     let text = fs::read_to_string("/proc/uptime").unwrap_or_default();
     text.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_is_found_by_its_place() {
+        let mounts = "24 1 254:0 / / ro - squashfs /dev/dm-0 ro\n\
+                      36 24 253:7 / /var/lib/trustbox rw,nosuid - ext4 /dev/mapper/data rw\n";
+        assert_eq!(mounted_at(mounts, "/var/lib/trustbox"), Some("253:7"));
+        assert_eq!(mounted_at(mounts, "/var/lib/tee"), None);
+        assert_eq!(mounted_at("short line\n", "/"), None);
+    }
 }

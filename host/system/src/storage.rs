@@ -1,4 +1,4 @@
-//! The TEE's storage and the data partition: made on the first boot, mounted on every boot.
+//! The TEE's storage: made on the first boot, mounted on every boot. What the data partition shares with it is here too.
 //!
 //! A file system is made under a name of its own and renamed when it is whole and on the medium: a power cut before that makes the
 //! next boot start again, and one after it changes nothing. A partition with anything else in it is left as it is.
@@ -15,48 +15,76 @@ use rustix::mount::{MountFlags, mount};
 use crate::block;
 
 /// Name of a file system that is not finished.
-const UNFINISHED: &str = "unfinished";
+pub(crate) const UNFINISHED: &str = "unfinished";
 /// The user that answers OP-TEE.
 const SUPPLICANT: &str = "tee-supplicant";
-/// Partition, which is also the finished file system's name, where it is mounted, and whose it is.
-pub(crate) const PLACES: [(&str, &str, &str); 2] =
-    [("tee", "/var/lib/tee", SUPPLICANT), ("data", "/var/lib/trustbox", "trustbox")];
-/// Octets at the start that are looked at, and where ext4 has its magic number and its name.
-const HEAD: usize = 64 << 10;
-const MAGIC: usize = 1024 + 0x38;
-const NAME: usize = 1024 + 0x78;
-const NAME_SIZE: usize = 16;
+/// The partition with the TEE's storage.
+pub(crate) const TEE: Place = Place { partition: "tee", target: "/var/lib/tee", owner: SUPPLICANT };
+/// Octets at the start that are looked at.
+pub(crate) const HEAD: usize = 64 << 10;
+/// How a finished ext4 is recognised.
+pub(crate) const EXT4: Mark =
+    Mark { magic: &[0x53, 0xef], magic_at: 1024 + 0x38, name_at: 1024 + 0x78, name_size: 16 };
+
+/// A partition, whose name a finished one also has inside; where it is mounted, and whose it is.
+pub(crate) struct Place {
+    pub(crate) partition: &'static str,
+    pub(crate) target: &'static str,
+    owner: &'static str,
+}
+
+impl Place {
+    pub(crate) const fn new(partition: &'static str, target: &'static str, owner: &'static str) -> Self {
+        Self { partition, target, owner }
+    }
+
+    /// Mounts a file system there and hands it to its owner.
+    pub(crate) fn mount(&self, device: &Path) -> Result<()> {
+        fs::create_dir_all(self.target)?;
+        let flags = MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC | MountFlags::NOATIME;
+        mount(device, self.target, "ext4", flags, c"data=journal")
+            .with_context(|| format!("cannot mount partition {}", self.partition))?;
+        let owner = number("/etc/passwd", self.owner)?;
+        chown(self.target, Some(owner), Some(owner))?;
+        Ok(fs::set_permissions(self.target, fs::Permissions::from_mode(0o700))?)
+    }
+}
+
+/// Where a format has its magic number and its name.
+pub(crate) struct Mark {
+    pub(crate) magic: &'static [u8],
+    pub(crate) magic_at: usize,
+    pub(crate) name_at: usize,
+    pub(crate) name_size: usize,
+}
 
 /// What a partition holds.
 #[derive(Debug, Eq, PartialEq)]
-enum Content {
+pub(crate) enum Content {
     Nothing,
     Unfinished,
     Finished,
     Other,
 }
 
-/// Makes what lacks, mounts, and hands devices to who uses them.
+/// Makes it if it lacks, mounts it, and hands devices to who uses them.
 pub(crate) fn prepare() -> Result<()> {
-    for (name, target, owner) in PLACES {
-        let device = block::wait_for(name)?;
-        match content(&head(&device)?, name) {
-            Content::Finished => {}
-            Content::Nothing | Content::Unfinished => make(&device, name)?,
-            Content::Other => bail!("partition {name} holds something else: it is left as it is"),
+    let device = block::wait_for(TEE.partition)?;
+    match EXT4.content(&head(&device)?, TEE.partition) {
+        Content::Finished => {}
+        Content::Nothing | Content::Unfinished => {
+            make_ext4(&device, UNFINISHED)?;
+            run(Command::new("/usr/sbin/tune2fs").args(["-L", TEE.partition]).arg(&device))?;
+            File::open(&device)?.sync_all()?;
         }
-        fs::create_dir_all(target)?;
-        let flags = MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC | MountFlags::NOATIME;
-        mount(&device, target, "ext4", flags, c"data=journal")
-            .with_context(|| format!("cannot mount partition {name}"))?;
-        let owner = number("/etc/passwd", owner)?;
-        chown(target, Some(owner), Some(owner))?;
-        fs::set_permissions(target, fs::Permissions::from_mode(0o700))?;
+        Content::Other => bail!("partition {} holds something else: it is left as it is", TEE.partition),
     }
+    TEE.mount(&device)?;
     devices()
 }
 
-fn head(device: &Path) -> Result<Vec<u8>> {
+/// The start of a device.
+pub(crate) fn head(device: &Path) -> Result<Vec<u8>> {
     let mut head = vec![0; HEAD];
     let mut file = File::open(device).with_context(|| format!("cannot open {}", device.display()))?;
     file.seek(SeekFrom::Start(0))?;
@@ -64,33 +92,53 @@ fn head(device: &Path) -> Result<Vec<u8>> {
     Ok(head)
 }
 
-fn content(head: &[u8], name: &str) -> Content {
-    let (Some(magic), Some(found)) = (head.get(MAGIC..MAGIC + 2), head.get(NAME..NAME + NAME_SIZE)) else {
-        return Content::Other;
-    };
-    if head.iter().all(|octet| *octet == 0) {
-        return Content::Nothing;
+impl Mark {
+    /// Whether the magic number is there.
+    pub(crate) fn is_in(&self, head: &[u8]) -> bool {
+        head.get(self.magic_at..).is_some_and(|rest| rest.starts_with(self.magic))
     }
-    let found = String::from_utf8_lossy(found);
-    match (magic, found.trim_end_matches('\0')) {
-        ([0x53, 0xef], UNFINISHED) => Content::Unfinished,
-        ([0x53, 0xef], found) if found == name => Content::Finished,
-        // Writing was interrupted before there was a name: no file system, and nothing that anybody named.
-        ([0, 0], "") => Content::Unfinished,
-        _ => Content::Other,
+
+    /// What is there, where a finished one has this name.
+    pub(crate) fn content(&self, head: &[u8], name: &str) -> Content {
+        let part = |at: usize, size: usize| head.get(at..at + size);
+        let (Some(magic), Some(found)) =
+            (part(self.magic_at, self.magic.len()), part(self.name_at, self.name_size))
+        else {
+            return Content::Other;
+        };
+        if head.iter().all(|octet| *octet == 0) {
+            return Content::Nothing;
+        }
+        let found = String::from_utf8_lossy(found);
+        match (magic == self.magic, found.trim_end_matches('\0')) {
+            (true, UNFINISHED) => Content::Unfinished,
+            (true, found) if found == name => Content::Finished,
+            // Writing was interrupted before there was a name: nothing that anybody named.
+            (false, "") if magic.iter().all(|octet| *octet == 0) => Content::Unfinished,
+            _ => Content::Other,
+        }
     }
 }
 
-fn make(device: &Path, name: &str) -> Result<()> {
-    let tool = |program: &str, words: &[&str]| -> Result<()> {
-        let output = Command::new(program).args(words).arg(device).output();
-        let output = output.with_context(|| format!("cannot start {program}"))?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "{program} ended with {}: {}", output.status, said.trim());
-        Ok(File::open(device)?.sync_all()?)
-    };
-    tool("/usr/sbin/mke2fs", &["-q", "-F", "-t", "ext4", "-E", "lazy_itable_init=0", "-L", UNFINISHED])?;
-    tool("/usr/sbin/tune2fs", &["-L", name])
+/// Makes an ext4 of this name; it is on the medium afterwards.
+pub(crate) fn make_ext4(device: &Path, name: &str) -> Result<()> {
+    let words = ["-q", "-F", "-t", "ext4", "-E", "lazy_itable_init=0", "-L", name];
+    run(Command::new("/usr/sbin/mke2fs").args(words).arg(device))?;
+    Ok(File::open(device)?.sync_all()?)
+}
+
+/// Runs a program; what it says is wrong is the error.
+pub(crate) fn run(tool: &mut Command) -> Result<()> {
+    let output = tool.output().with_context(|| format!("cannot start {}", tool.get_program().display()))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.success(),
+        "{} ended with {}: {}",
+        tool.get_program().display(),
+        output.status,
+        said.trim()
+    );
+    Ok(())
 }
 
 /// Programs in group `tee` talk to enclaves and to the factory; only tee-supplicant's user answers OP-TEE.
@@ -125,9 +173,13 @@ mod tests {
 
     fn named(name: &[u8]) -> Vec<u8> {
         let mut head = vec![0; HEAD];
-        head[MAGIC..MAGIC + 2].copy_from_slice(&[0x53, 0xef]);
-        head[NAME..NAME + name.len()].copy_from_slice(name);
+        head[EXT4.magic_at..][..2].copy_from_slice(EXT4.magic);
+        head[EXT4.name_at..][..name.len()].copy_from_slice(name);
         head
+    }
+
+    fn content(head: &[u8], name: &str) -> Content {
+        EXT4.content(head, name)
     }
 
     #[test]
@@ -138,7 +190,7 @@ mod tests {
         assert_eq!(content(&named(b"data"), "tee"), Content::Other);
         assert_eq!(content(&named(b""), "tee"), Content::Other);
         let mut other = vec![0; HEAD];
-        other[MAGIC] = 7;
+        other[EXT4.magic_at] = 7;
         assert_eq!(content(&other, "tee"), Content::Other);
     }
 

@@ -216,6 +216,8 @@ commands! {
     EnclaveKey = 27, "enclave-key", OWNED, IDLE, ENCLAVE, Message;
     /// Begin an install without a trusted manifest, where the policy allows it: [`crate::message::LegacyRequest`].
     InstallLegacy = 28, "install-legacy", OWNED, IDLE, NORMAL_WORLD, Message;
+    /// The key of Linux's own data on the medium: [`crate::message::KeyReply`]. Of this device and this owner's time.
+    DiskKey = 29, "disk-key", OWNED, IDLE, NORMAL_WORLD, Message;
 }
 
 impl Command {
@@ -238,9 +240,9 @@ mod tests {
     #[test]
     fn ids_are_consecutive_and_unique() {
         let ids: Vec<u32> = TABLE.iter().map(|rule| rule.command as u32).collect();
-        assert_eq!(ids, (1..=28).collect::<Vec<u32>>());
+        assert_eq!(ids, (1..=29).collect::<Vec<u32>>());
         assert!(
-            Command::rule(0).is_none() && Command::rule(29).is_none() && Command::rule(u32::MAX).is_none()
+            Command::rule(0).is_none() && Command::rule(30).is_none() && Command::rule(u32::MAX).is_none()
         );
     }
 

@@ -274,7 +274,7 @@ pub struct KeyRequest {
     pub label: ArrayString<MAX_LABEL>,
 }
 
-/// Reply to `EnclaveKey`.
+/// Reply to `EnclaveKey` and `DiskKey`.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct KeyReply {
     /// The key.

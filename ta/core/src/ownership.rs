@@ -2,12 +2,13 @@
 
 use alloc::boxed::Box;
 
-use trustbox_api::Error;
+use sha2::{Digest, Sha256};
 use trustbox_api::command::Lifecycle;
 use trustbox_api::key::PublicKey;
 use trustbox_api::log::Event;
-use trustbox_api::message::{ChallengeReply, ChallengeRequest, Huk, Nonce, Profile, Purpose};
+use trustbox_api::message::{ChallengeReply, ChallengeRequest, Huk, KeyReply, Nonce, Profile, Purpose};
 use trustbox_api::statement::{self, Kind};
+use trustbox_api::{Error, Secret};
 
 use crate::authority;
 use crate::records::{
@@ -15,6 +16,9 @@ use crate::records::{
 };
 use crate::tee::Tee;
 use crate::{class_keys, identity, log};
+
+/// Keeps the disk key apart from whatever else is derived.
+const DISK_KEY: &[u8] = b"TrustBox disk key\0";
 
 /// Issues a nonce, to be answered with a signed statement.
 #[inline(never)]
@@ -66,9 +70,20 @@ pub fn provision<T: Tee>(tee: &mut T, request: &[u8]) -> Result<(), Error> {
         store(tee, &KeysRecord::default())?;
         store(tee, &EnclavesRecord::default())?;
         record.lifecycle = Lifecycle::Provisioned;
-        record.owner = Some(Box::new(Owner::new(pin.root)));
+        let mut owner = Box::new(Owner::new(pin.root));
+        tee.random(owner.disk_seed.expose_mut());
+        record.owner = Some(owner);
         Ok(())
     })
+}
+
+/// The one key that leaves the TEE (INV-1): for what Linux keeps on its medium. Without this device it cannot be derived, and with
+/// the owner's record its seed is gone.
+#[inline(never)]
+pub fn disk_key<T: Tee>(tee: &mut T, device: &DeviceRecord) -> Result<KeyReply, Error> {
+    let seed = device.owner()?.disk_seed.expose();
+    let purpose = Sha256::new().chain_update(DISK_KEY).chain_update(seed).finalize();
+    Ok(KeyReply { key: tee.derive(&purpose)? })
 }
 
 /// Ends the factory's part.
@@ -168,6 +183,7 @@ impl Owner {
             revoked: Default::default(),
             epoch: 0,
             policy: Default::default(),
+            disk_seed: Secret::zero(),
         }
     }
 }

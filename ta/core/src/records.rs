@@ -76,6 +76,8 @@ pub struct Owner {
     pub epoch: u64,
     /// What is allowed.
     pub policy: Policy,
+    /// Drawn when the owner was pinned: what the disk key is derived from besides the device's own key.
+    pub disk_seed: Secret<32>,
 }
 
 /// The newest statement of each kind whose sequence rises.

@@ -216,6 +216,9 @@ impl<T: Tee> Session<T> {
                 answer(&callbacks::counter(tee, device, wire::decode(request)?)?, reply)
             }
             Command::EnclaveNote => done(callbacks::note(tee, device, wire::decode(request)?)),
+            Command::DiskKey => {
+                empty(request).and_then(|()| answer(&ownership::disk_key(tee, device)?, reply))
+            }
             Command::EnclaveKey => answer(&callbacks::key(tee, device, &wire::decode(request)?)?, reply),
         }
     }

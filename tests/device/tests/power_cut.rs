@@ -7,13 +7,14 @@ mod support;
 
 use support::{Fake, blank, context};
 use trustbox_api::key::Uuid;
-use trustbox_api::message::{InfoReply, ListReply, OpenRequest, Purpose, UninstallRequest};
+use trustbox_api::message::{InfoReply, KeyReply, ListReply, OpenRequest, Purpose, UninstallRequest};
 use trustbox_api::statement::{Decommission, Kind, Lock, Revoked, RotateRoot};
 use trustbox_api::{Command, Error};
 use trustbox_core::{Record, Slot, Tee};
 use trustbox_test::case::Stop;
-use trustbox_test::context::{Context, Image, challenge, encode, info, install, list, send};
+use trustbox_test::context::{Context, Image, ask, challenge, encode, info, install, list, send};
 use trustbox_test::forge::{self, public, stranger, unsigned_image};
+use trustbox_test::target::Link;
 
 /// Storage operations that any one command may need at most.
 const ENOUGH: usize = 20;
@@ -258,9 +259,13 @@ fn a_lost_owner_leaves_no_keys() {
     let (target, parties) = blank();
     let mut context = context(&target, &parties, 3);
     context.installed().expect("installed");
+    let disk_key =
+        |link: &mut dyn Link| -> KeyReply { ask(link, Command::DiskKey, &[]).expect("a disk key") };
+    let before = disk_key(context.connect().expect("a session").as_mut());
     target.0.set(|world| world.records.remove(&Record::Device));
     context.owned().expect("provisioned again");
     let mut link = context.connect().expect("a session");
+    assert!(disk_key(link.as_mut()).key.expose() != before.key.expose());
     assert!(info(link.as_mut()).expect("info").class_keys.is_empty());
     assert!(list(link.as_mut()).expect("list").enclaves.is_empty());
 }

@@ -2,14 +2,15 @@
 
 use trustbox_api::command::Lifecycle;
 use trustbox_api::limits::MAX_REPLY;
-use trustbox_api::message::{ChallengeReply, Purpose};
+use trustbox_api::message::{ChallengeReply, KeyReply, Purpose};
 use trustbox_api::statement::{Audience, Header, Kind, PinRoot};
 use trustbox_api::{Bytes, Command, Error};
 
 use super::table::refuse_by_table;
 use crate::case::{Case, Stop};
-use crate::context::{Context, challenge, info, refuse_damaged, send};
+use crate::context::{Context, ask, challenge, info, refuse_damaged, send};
 use crate::forge::{self, public, stranger};
+use crate::target::Link;
 use crate::{check, check_eq};
 use p256::ecdsa::SigningKey;
 use rsa::RsaPublicKey;
@@ -54,6 +55,12 @@ pub const CASES: &[Case] = &[
         name: "the device key is an RSA SubjectPublicKeyInfo",
         invariants: &["INV-1"],
         run: device_key,
+    },
+    Case {
+        id: 2007,
+        name: "the disk key is the same until the owner goes, and no key of the TEE",
+        invariants: &["INV-1"],
+        run: disk_key,
     },
 ];
 
@@ -161,6 +168,24 @@ fn device_key(context: &mut Context<'_>) -> Result<(), Stop> {
     let key = RsaPublicKey::from_public_key_der(&der)?;
     check!(key.n().bits() >= 2048, "{} bits", key.n().bits());
     let answer = link.call(Command::DeviceKey as u32, &[], None, der.len() - 1);
+    check_eq!(answer, Err(Error::ShortBuffer.into()), "one byte too little room");
+    Ok(())
+}
+
+/// An enclave has no way to ask: the table says so, and 2001 and 2901 that it takes an owner.
+fn disk_key(context: &mut Context<'_>) -> Result<(), Stop> {
+    context.owned()?;
+    let key = |link: &mut dyn Link| -> Result<[u8; 32], Stop> {
+        let KeyReply { key } = ask(link, Command::DiskKey, &[])?;
+        Ok(*key.expose())
+    };
+    let first = key(context.connect()?.as_mut())?;
+    check!(first != [0; 32], "the disk key is nothing");
+    let mut link = context.connect()?;
+    check!(key(link.as_mut())? == first, "another session gets another key");
+    check!(info(link.as_mut())?.device_id.0 != first, "the disk key is public");
+    check_eq!(send(link.as_mut(), Command::DiskKey, &[0]), Err(Error::BadMessage.into()), "a request");
+    let answer = link.call(Command::DiskKey as u32, &[], None, 31);
     check_eq!(answer, Err(Error::ShortBuffer.into()), "one byte too little room");
     Ok(())
 }

@@ -94,7 +94,7 @@ fn wrapped(world: &World, wrapping: u8, rest: &[u8]) -> Vec<u8> {
 /// For each command, requests that are granted.
 fn seeds(command: Command) -> Vec<Vec<u8>> {
     match command {
-        Command::Info | Command::DeviceKey | Command::List => {
+        Command::Info | Command::DeviceKey | Command::DiskKey | Command::List => {
             Stage::ALL.iter().map(|stage| seed(*stage, IDLE, RAW, &[])).collect()
         }
         Command::Challenge => challenges(),

@@ -1,0 +1,226 @@
+//! The OS image: building it beside genimage, mksquashfs and veritysetup, writing it beside bmaptool, reading it back beside a plain
+//! read, and from power-on of the emulated device to its enclave's answer.
+//!
+//! The two sides of a ratio take turns, and the best turn of each counts: what else the machine does hits both. Times from power-on
+//! are wall time of this host, and mean something only where nothing else runs.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use super::measure::Measured;
+use crate::builder::Builder;
+use crate::firmware::EPOCH;
+use crate::image::bmap::{self, Bmap};
+use crate::image::emulate::{self, Boot, Options};
+use crate::image::factory::Factory;
+use crate::image::flash;
+use crate::image::parts::{COMPRESSION, Edition};
+use crate::image::{ImageRequest, Made};
+use crate::tool::Tool;
+use crate::ui;
+
+const TURNS: usize = 5;
+/// Steps that are made anew for the build's time: everything behind programs and packages.
+const STEPS: [&str; 3] = ["image-root", "image-early", "signed-image"];
+const PRODUCTION: Edition = Edition { dev: false };
+/// How long a boot may take beside other work.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// The figures, and what some are compared with.
+pub(super) fn figures(builder: &Builder) -> Result<(Vec<Measured>, Vec<Measured>)> {
+    let folder = builder.work("bench-image")?;
+    let image = folder.join("a.img");
+    let (made, build, by_others) =
+        ui::step("image beside other builders", || builds(builder, &folder, &image))?;
+    let map = flash::map_of(&image)?;
+    let (write, bmaptool) = ui::step("flash beside bmaptool", || writes(&folder, &image, &map))?;
+    let (read_back, plain) = ui::step("read back beside a plain read", || reads(&image, &map))?;
+    let [first, restart] = boots(builder, &folder, &image)?;
+    let root = made.root_octets() as f64 / f64::from(1 << 20);
+    let _ = fs::remove_dir_all(&folder);
+    let seconds = |name: &str, value: Duration| figure(name, value.as_secs_f64(), "s");
+    let ours = vec![
+        seconds("image_build", build),
+        seconds("image_build_beside", build),
+        seconds("image_flash", write),
+        seconds("image_read_back", read_back),
+        figure("image_root", root, "MiB compressed"),
+        figure("image_first_boot", first, "s from power-on to the enclave's answer"),
+        figure("image_restart", restart, "s from power-on to the enclave's answer"),
+    ];
+    let references = vec![
+        seconds("image_build_beside", by_others),
+        seconds("image_flash", bmaptool),
+        seconds("image_read_back", plain),
+    ];
+    Ok((ours, references))
+}
+
+fn figure(name: &str, value: f64, unit: &str) -> Measured {
+    Measured { name: name.to_owned(), value, unit: unit.to_owned() }
+}
+
+fn timed<A>(work: impl FnOnce() -> Result<A>) -> Result<(A, Duration)> {
+    let start = Instant::now();
+    let done = work()?;
+    Ok((done, start.elapsed()))
+}
+
+/// The image from packages, and the same root and partitions by others; they make no signed FIT.
+fn builds(builder: &Builder, folder: &Path, image: &Path) -> Result<(Made, Duration, Duration)> {
+    let request = ImageRequest::development(builder, PRODUCTION)?;
+    // Programs and firmware are there before the clock starts.
+    builder.image(&request)?;
+    for step in STEPS {
+        let _ = fs::remove_dir_all(builder.repo.cache().join(step));
+    }
+    let (made, ours) = timed(|| {
+        let made = builder.image(&request)?;
+        made.write(image)?;
+        Ok(made)
+    })?;
+    let staged = folder.join("staged");
+    builder.root_tree(PRODUCTION, 0)?.write(&staged)?;
+    let config = genimage_config(&made);
+    let ((), others) = timed(|| by_others(folder, &staged, &config))?;
+    fs::remove_dir_all(&staged)?;
+    Ok((made, ours, others))
+}
+
+fn by_others(folder: &Path, staged: &Path, config: &str) -> Result<()> {
+    let log = folder.join("others.log");
+    let file = |name: &str| folder.join(name);
+    fs::create_dir_all(file("none"))?;
+    fs::write(file("genimage.cfg"), config)?;
+    let tool = Tool::new("mksquashfs").without_env("SOURCE_DATE_EPOCH").arg(staged).arg(file("root.img"));
+    let tool = tool.args(["-noappend", "-no-progress", "-no-xattrs", "-all-root"]).args(COMPRESSION);
+    tool.args(["-all-time", EPOCH, "-mkfs-time", EPOCH]).run(&log)?;
+    Tool::new("veritysetup").arg("format").arg(file("root.img")).arg(file("root.tree")).run(&log)?;
+    let part = |name: &str, path: PathBuf| format!("--{name}={}", path.display());
+    let words = [
+        part("rootpath", file("none")),
+        part("inputpath", folder.to_path_buf()),
+        part("outputpath", folder.to_path_buf()),
+        part("tmppath", file("temporary")),
+        part("config", file("genimage.cfg")),
+    ];
+    Tool::new("genimage").args(&words).help("install Debian package genimage").run(&log)
+}
+
+/// The same partitions; the hash tree in place of the FIT.
+fn genimage_config(made: &Made) -> String {
+    let partitions: String = made
+        .plan
+        .partitions
+        .iter()
+        .map(|part| {
+            let content = match &part.name[..] {
+                "root-a" | "root-b" => "image = \"root.img\"",
+                "boot-a" | "boot-b" => "image = \"root.tree\"",
+                _ => "",
+            };
+            format!(
+                "partition {} {{ offset = {} size = {} {content} partition-type-uuid = \"{}\" }}\n",
+                part.name, part.start, part.size, part.kind
+            )
+        })
+        .collect();
+    format!(
+        "image others.img {{\nhdimage {{ partition-table-type = gpt gpt-location = {} }}\n{partitions}}}\n",
+        made.plan.boot_region
+    )
+}
+
+/// A new file each time, and on the medium at the end.
+fn writes(folder: &Path, image: &Path, map: &Bmap) -> Result<(Duration, Duration)> {
+    let (target, log) = (folder.join("medium"), folder.join("bmaptool.log"));
+    let (mut ours, mut theirs) = (Duration::MAX, Duration::MAX);
+    for _ in 0..TURNS {
+        let _ = fs::remove_file(&target);
+        let source = File::open(image)?;
+        ours = ours.min(
+            timed(|| {
+                let out = File::create(&target)?;
+                out.set_len(map.size)?;
+                flash::write(&source, &out, map)
+            })?
+            .1,
+        );
+        let _ = fs::remove_file(&target);
+        let tool = Tool::new("bmaptool").args(["-q", "copy", "--bmap"]).arg(Bmap::beside(image));
+        let tool = tool.arg(image).arg(&target).help("install Debian package bmap-tools");
+        theirs = theirs.min(timed(|| tool.run(&log))?.1);
+    }
+    fs::remove_file(&target)?;
+    Ok((ours, theirs))
+}
+
+/// Of a file that the kernel has not in memory.
+fn reads(image: &Path, map: &Bmap) -> Result<(Duration, Duration)> {
+    let (mut ours, mut plain) = (Duration::MAX, Duration::MAX);
+    for _ in 0..TURNS {
+        forget(image)?;
+        ours = ours.min(timed(|| flash::verify(image, map))?.1);
+        forget(image)?;
+        plain = plain.min(
+            timed(|| {
+                let file = File::open(image)?;
+                map.ranges.iter().try_for_each(|range| bmap::read(&file, range.start, range.size).map(drop))
+            })?
+            .1,
+        );
+    }
+    Ok((ours, plain))
+}
+
+/// The kernel gives up what it keeps of a file.
+fn forget(file: &Path) -> Result<()> {
+    let mut input = std::ffi::OsString::from("if=");
+    input.push(file);
+    Tool::new("dd").arg(input).args(["iflag=nocache", "count=0", "status=none"]).output().map(drop)
+}
+
+/// A new device, and the same one again.
+fn boots(builder: &Builder, folder: &Path, image: &Path) -> Result<[f64; 2]> {
+    let state = folder.join("device");
+    let factory = Factory::prepare(builder)?;
+    let options = Options {
+        image: image.to_path_buf(),
+        state: Some(state),
+        limit: LIMIT,
+        factory: false,
+        console: false,
+    };
+    let first = ui::step("first boot", || emulate::boot(builder, Some(&factory), &options))?;
+    let restart = ui::step("restart", || emulate::boot(builder, None, &options))?;
+    Ok([answered(&first)?, answered(&restart)?])
+}
+
+/// Seconds from power-on to the enclave's answer: the report, which comes later, says how much later.
+fn answered(boot: &Boot) -> Result<f64> {
+    let report = boot.report.as_ref().context("a boot without a report")?;
+    ensure!(report["enclave"].is_string(), "the enclave does not answer: {}", report["failed"]);
+    let seconds = |value: &Value| value.as_f64().context("the report says no time");
+    let later = seconds(&report["seconds"])? - seconds(&report["units"]["trustbox-enclave.service"])?;
+    Ok(boot.took.as_secs_f64() - later)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_comes_before_the_report() {
+        let report = serde_json::json!({
+            "enclave": "total=1", "seconds": 9.0, "units": {"trustbox-enclave.service": 6.5}
+        });
+        let boot = |report| Boot { report, log: String::new(), took: Duration::from_secs(12) };
+        assert!((answered(&boot(Some(report))).unwrap() - 9.5).abs() < 1e-9);
+        assert!(answered(&boot(Some(serde_json::json!({"enclave": null})))).is_err());
+        assert!(answered(&boot(None)).is_err());
+    }
+}
