@@ -1,0 +1,180 @@
+//! The image on the emulated device: from power-on to an enclave's answer, with the power cut in between, and with changed octets.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use trustbox_boot_image::boot_state::{BootState, RECORD, STRIDE};
+
+use super::Bench;
+use crate::boot::emulated::end_of;
+use crate::image::emulate::{self, Machine, Options};
+use crate::image::factory::Factory;
+use crate::image::verify::{Medium, verify_with};
+use crate::tool::Tool;
+use crate::verify::Expected;
+
+/// How long a boot may take without KVM and beside other work.
+const LIMIT: Duration = Duration::from_secs(240);
+/// Where ext4 has its name, and LUKS2.
+const EXT4_NAME: usize = 1024 + 0x78;
+const LUKS2_NAME: usize = 24;
+/// Cryptsetup's exit status where no key slot opens.
+const WRONG_KEY: i32 = 2;
+/// What the kernel and U-Boot say.
+const REFUSED: &str = "trustbox: slot boot-a refused";
+const OTHER_SLOT: &str = "trustbox: slot boot-b\r";
+const CORRUPT: &str = "device-mapper: verity: ";
+
+impl Bench<'_> {
+    /// The power goes while the first file system is made, and while the second one is. Then the device goes on as a new one would, and
+    /// again after a restart.
+    pub(super) fn boots(&self) -> Result<()> {
+        let state = self.file("device.img");
+        let options = self.options(&self.image, Some(state.clone()));
+        let factory = Factory::prepare(self.builder)?;
+        for name in ["tee", "data"] {
+            self.cut(&options, &state, name, &factory)
+                .with_context(|| format!("the power is cut while {name} is made"))?;
+        }
+        let (mut device, mut readings) = (Value::Null, 0);
+        for number in [1, 2] {
+            // Nobody is at the port: the device was provisioned before its data partition was made.
+            let boot = emulate::boot(self.builder, None, &options)?;
+            let report = boot.report.with_context(|| end_of(&boot.log))?;
+            let answer = report["enclave"]
+                .as_str()
+                .with_context(|| format!("no answer of the enclave: {}", report["failed"]))?;
+            let now = readings_in(answer).with_context(|| format!("the meter says {answer}"))?;
+            // The power may have gone before or after the first reading.
+            ensure!(if number == 1 { now <= 2 } else { now == readings + 1 }, "the meter says {answer}");
+            readings = now;
+            ensure!(report["root"] == self.made.root().1.as_str() && report["slot"] == "a", "{report}");
+            let storage = serde_json::json!([
+                {"partition": "tee", "mounted": true, "encrypted": false},
+                {"partition": "data", "mounted": true, "encrypted": true},
+            ]);
+            ensure!(report["storage"] == storage, "{}", report["storage"]);
+            closed(&report["hardening"]).with_context(|| report.to_string())?;
+            ensure!(
+                report["failed"].as_object().is_some_and(serde_json::Map::is_empty),
+                "failed: {}",
+                report["failed"]
+            );
+            ensure!(number == 1 || report["tee"]["device_id"] == device, "another device after a restart");
+            device = report["tee"]["device_id"].clone();
+        }
+        self.tries(&state)?;
+        self.encrypted(&state)?;
+        let used = verify_with(&state, &Expected::default(), &self.tools)?;
+        ensure!(used.reason().is_none(), "a device that was used: {}", used.reason().unwrap_or_default());
+        Ok(())
+    }
+
+    /// The data partition of a medium that somebody took out: a finished LUKS2, and a key of nothing does not open it.
+    fn encrypted(&self, state: &Path) -> Result<()> {
+        let place = self.made.plan.partition("data")?;
+        let (part, key) = (self.file("data.img"), self.file("key"));
+        fs::write(&part, Medium::open(state)?.read(place.start, place.size)?)?;
+        fs::write(&key, [0; 32])?;
+        let cryptsetup = |words: &[&str]| {
+            let output = Tool::new("cryptsetup").args(words).arg(&part).command().output();
+            output.context("cannot start cryptsetup\nhelp: install Debian package cryptsetup-bin")
+        };
+        let dump = String::from_utf8_lossy(&cryptsetup(&["luksDump"])?.stdout).into_owned();
+        for wanted in ["Version:       \t2", "Label:         \tdata", "cipher: aes-xts-plain64"] {
+            ensure!(dump.contains(wanted), "no {wanted:?} in\n{dump}");
+        }
+        let key = format!("--key-file={}", key.display());
+        let opened = cryptsetup(&["open", "--test-passphrase", "--type=luks2", &key])?;
+        ensure!(opened.status.code() == Some(WRONG_KEY), "cryptsetup ended with {}", opened.status);
+        Ok(())
+    }
+
+    /// Cuts the power as soon as something of a file system is on the medium, which is before it has its name.
+    fn cut(&self, options: &Options, state: &Path, name: &str, factory: &Factory) -> Result<()> {
+        let start = self.made.plan.partition(name)?.start;
+        let mut machine = Machine::start(self.builder, options)?;
+        let file = File::open(state)?;
+        let head = || -> Result<Vec<u8>> {
+            let mut head = vec![0; 64 << 10];
+            file.read_exact_at(&mut head, start)?;
+            Ok(head)
+        };
+        let begun = machine.with_factory(Some(factory), |machine| {
+            Ok(machine.wait_until(LIMIT, || head().is_ok_and(|head| head.iter().any(|octet| *octet != 0))))
+        })?;
+        ensure!(begun, "it was not made in time:\n{}", end_of(&machine.log()));
+        let head = head()?;
+        let finished = [EXT4_NAME, LUKS2_NAME].iter().any(|at| head[*at..].starts_with(name.as_bytes()));
+        ensure!(!finished, "it was finished before the power was cut");
+        Ok(())
+    }
+
+    /// A boot that went well gave its slot its tries back.
+    fn tries(&self, state: &Path) -> Result<()> {
+        let at = self.builder.board.verified()?.state.context("no verified.state")?;
+        let medium = Medium::open(state)?;
+        let records = [medium.read(at, RECORD as u64)?, medium.read(at + STRIDE, RECORD as u64)?];
+        let newest = BootState::newer([&records[0], &records[1]]).context("no boot state")?.0;
+        ensure!(newest.tries == [3, 3], "tries are {:?}", newest.tries);
+        Ok(())
+    }
+
+    pub(super) fn changed_fit(&self) -> Result<()> {
+        let part = self.made.plan.partition("boot-a")?;
+        let image = self.copy("fit.img", &[part.start + (8 << 20)])?;
+        let mut machine = Machine::start(self.builder, &self.options(&image, None))?;
+        ensure!(machine.wait_for(OTHER_SLOT, LIMIT), "{}", end_of(&machine.log()));
+        let log = machine.log();
+        ensure!(log.contains(REFUSED), "{}", end_of(&log));
+        Ok(())
+    }
+
+    /// The superblock of the root is what the first process reads first.
+    pub(super) fn changed_root(&self) -> Result<()> {
+        let part = self.made.plan.partition("root-a")?;
+        let image = self.copy("root-changed.img", &[part.start])?;
+        let mut machine = Machine::start(self.builder, &self.options(&image, None))?;
+        ensure!(machine.wait_for(CORRUPT, LIMIT), "{}", end_of(&machine.log()));
+        ensure!(machine.ends(LIMIT), "the device goes on:\n{}", end_of(&machine.log()));
+        Ok(())
+    }
+
+    fn options(&self, image: &Path, state: Option<PathBuf>) -> Options {
+        Options { image: image.to_path_buf(), state, limit: LIMIT, factory: false, console: false }
+    }
+}
+
+/// `total=1 readings=1 chain=…`: as many readings as their total.
+fn readings_in(answer: &str) -> Option<u32> {
+    let mut words = answer.split(' ').map(|word| word.split_once('='));
+    let (total, readings) = (words.next()??, words.next()??);
+    let equal = (total.0, readings.0) == ("total", "readings") && total.1 == readings.1;
+    readings.1.parse().ok().filter(|_| equal)
+}
+
+/// What a report must say of how a device is closed.
+fn closed(found: &Value) -> Result<()> {
+    for name in ["ports", "setuid", "shells", "logins", "writable_and_executable"] {
+        ensure!(found[name].as_array().is_some_and(Vec::is_empty), "{name}: {}", found[name]);
+    }
+    let wanted = serde_json::json!({"modules_closed": true, "modules_signed": true, "lockdown": "integrity", "firewall": "drop"});
+    for (name, wanted) in wanted.as_object().into_iter().flatten() {
+        ensure!(found[name] == *wanted, "{name} is {}", found[name]);
+    }
+    let sysctl = &found["sysctl"];
+    ensure!(
+        sysctl["different"].as_array().is_some_and(Vec::is_empty) && sysctl["lines"].as_u64() > Some(20),
+        "sysctl: {sysctl}"
+    );
+    ensure!(
+        found["tee_devices"] == serde_json::json!(["tee0 0660 100", "teepriv0 0660 101"]),
+        "{}",
+        found["tee_devices"]
+    );
+    Ok(())
+}
