@@ -166,7 +166,7 @@ fn every_command_has_a_method() {
     let _ = (trustbox.rotate_root(b""), trustbox.decommission(b""), trustbox.import_key(b""));
     let _ = (trustbox.uninstall(uuid, false), trustbox.destroy_key(key));
     let _ = (trustbox.log(Channel::Activity), trustbox.csr(NONCE));
-    let _ = trustbox.attest(&NONCE.0);
+    let _ = (trustbox.attest(&NONCE.0), trustbox.disk_key());
     let _ = trustbox.install_legacy(&legacy(), b"abc", |_, _| {});
     let _ = install::install(&mut trustbox.session, (Command::InstallBegin, b""), b"", |_, _| {});
     trustbox.session.0.answers = [Ok(vec![]), refused(Refused::Busy)].into();
