@@ -3,6 +3,8 @@
 
 #[path = "../../platform/codec/tests/support/mod.rs"]
 mod boards;
+#[path = "support/fuse_plan.rs"]
+mod fuse_plan;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -19,7 +21,7 @@ use sha2::Sha256;
 use trustbox_boot_image::pbi::Source;
 use trustbox_boot_image::pbl::{Pbl, Placement};
 use trustbox_boot_image::secure::{KeyTable, RootKey, Signing, prepare};
-use trustbox_keys::fuses::{Fuse, ITS, OSPR0, OTPMK, Plan, SFP, SRKH, WRITE_PROTECT};
+use trustbox_keys::fuses::{ITS, OSPR0, OTPMK, Plan, SFP, SRKH, WRITE_PROTECT};
 use trustbox_keys::station::Failure;
 use trustbox_keys::station::fuse::{
     Board, INSTRUCTION, NO_MASTER_KEY, PROGRAM, Rpmb, SNVS_STATUS, Writing, root_keys_hash,
@@ -50,27 +52,11 @@ fn plan() -> Plan {
     let others = [
         (OTPMK, None),
         (OSPR0, Some(1 << 10)),
-        (SFP + 0x204, Some(7)),
+        (fuse_plan::OSPR1, Some(7)),
         (OSPR0, Some(ITS)),
         (OSPR0, Some(WRITE_PROTECT)),
     ];
-    let fuse = |(index, (register, value)): (usize, (u64, Option<u32>))| Fuse {
-        step: index + 1,
-        name: format!("fuse {register:x}"),
-        register,
-        value,
-        irreversible: "everything".to_owned(),
-        then: String::new(),
-    };
-    Plan {
-        board: "model".to_owned(),
-        tried_on_hardware: false,
-        root_key_number: 1,
-        root_keys: 1,
-        revoked: vec![2],
-        counters: [0, 0],
-        fuses: keys.chain(others).enumerate().map(fuse).collect(),
-    }
+    Plan { revoked: vec![2], ..fuse_plan::plan(keys.chain(others)) }
 }
 
 /// The chip: what is blown, and what its registers hold until the power goes.
@@ -135,7 +121,7 @@ impl Chip {
     /// Whether the secure debug controller opens for a response: the level of OSPR1 decides, then DRVR alone; no software is asked.
     fn opens(&self, response: u64) -> bool {
         let expected = u64::from(self.blown(SFP + 0x210)) << 32 | u64::from(self.blown(SFP + 0x214));
-        match self.blown(SFP + 0x204) & 7 {
+        match self.blown(fuse_plan::OSPR1) & 7 {
             0 => true,
             7 => false,
             _ => response == expected,
@@ -280,7 +266,7 @@ fn write(chip: &mut Chip, plan: &Plan, write_protect: bool) -> Result<(), Failur
 fn finished(chip: &Chip) -> bool {
     let hash = root_keys_hash(&chip.image).unwrap();
     let keys = (0..8).all(|word| chip.blown(SRKH + 4 * word as u64) == hash[word]);
-    let policy = chip.blown(OSPR0) == ITS | 1 << 10 && chip.blown(SFP + 0x204) == 7;
+    let policy = chip.blown(OSPR0) == ITS | 1 << 10 && chip.blown(fuse_plan::OSPR1) == 7;
     keys && policy && chip.status == 0xd00 && chip.rpmb == Rpmb::Keyed && !chip.supply
 }
 

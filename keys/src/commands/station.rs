@@ -146,9 +146,7 @@ impl Run {
             _ => bail!("{failed} of {} devices did not pass", outcomes.len()),
         }
     }
-}
 
-impl Run {
     fn how(&self) -> How {
         match (self.json, self.bell) {
             (true, _) => How::Json,

@@ -3,38 +3,22 @@
 use std::fs;
 
 use serde_json::Value;
-use trustbox_keys::fuses::{Fuse, ITS, OSPR0, OTPMK, Plan, SFP, SRKH};
+use trustbox_keys::fuses::{ITS, OSPR0, OTPMK, Plan, SRKH};
 use trustbox_keys::station::fuse::{NO_MASTER_KEY, SNVS_STATUS};
 use trustbox_keys::station::signed::VOUCHER;
 use trustbox_package::sign::public_key;
 
 use crate::support::bench::Bench;
 use crate::support::factory_line::Line;
+use crate::support::fuse_plan::{self, OSPR1};
 
-const OSPR1: u64 = SFP + 0x204;
 const SECURE: u32 = 0xf << 8;
 const CLOSED: u32 = 7;
 
 fn plan() -> Plan {
     let keys = (0..8).map(|word| (SRKH + 4 * word, Some(0x1111_1111 * (word as u32 + 1))));
     let others = [(OTPMK, None), (OSPR1, Some(CLOSED)), (OSPR0, Some(ITS))];
-    let fuse = |(index, (register, value)): (usize, (u64, Option<u32>))| Fuse {
-        step: index + 1,
-        name: format!("fuse {register:x}"),
-        register,
-        value,
-        irreversible: String::new(),
-        then: String::new(),
-    };
-    Plan {
-        board: "model".to_owned(),
-        tried_on_hardware: false,
-        root_key_number: 1,
-        root_keys: 1,
-        revoked: Vec::new(),
-        counters: [0, 0],
-        fuses: keys.chain(others).enumerate().map(fuse).collect(),
-    }
+    fuse_plan::plan(keys.chain(others))
 }
 
 #[tokio::test(flavor = "multi_thread")]

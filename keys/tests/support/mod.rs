@@ -4,6 +4,7 @@
 pub mod bench;
 pub mod browser;
 pub mod factory_line;
+pub mod fuse_plan;
 pub mod line;
 pub mod load;
 pub mod package;
