@@ -25,7 +25,11 @@ impl Run<'_> {
         self.devices.iter().for_each(|device| {
             command.args(["--device", device]);
         });
-        command.env("TERM", "xterm").env_remove("NO_COLOR").stderr(Stdio::null());
+        // Colours are for the test to say, not for whoever runs it.
+        for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI"] {
+            command.env_remove(name);
+        }
+        command.env("TERM", "xterm").stderr(Stdio::null());
         command
     }
 
