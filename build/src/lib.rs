@@ -34,6 +34,7 @@ mod new;
 mod owned;
 mod pack;
 mod project;
+mod python;
 mod qemu_args;
 mod qemu_command;
 mod recognise;

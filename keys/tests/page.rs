@@ -25,6 +25,11 @@ const SEALED: &str = "kind = \"sealed\"\nkey = \"store.key\"\n[page]\nlisten = \
 const PASSWORD: &str = "correct horse battery";
 /// What is wrong with a page for who does not see it, or sees it small.
 const LOOK: &str = include_str!("support/accessible.js");
+/// Names a file of axe-core, which looks for far more.
+const AXE: &str = "TRUSTBOX_AXE";
+/// The rules of WCAG 2.2 to level AA, and what axe-core takes for good practice.
+const RULES: &str = "return axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']}) \
+    .then((found) => ({passed: found.passes.length, wrong: found.violations.flatMap((rule) => rule.nodes.map((node) => rule.id + ': ' + node.html))}))";
 const FAILURES: [&str; 3] = ["hardware-key", "foreign-owner", "evidence"];
 
 fn main() -> ExitCode {
@@ -34,6 +39,7 @@ fn main() -> ExitCode {
     let trials = vec![
         trial("everything_can_be_read_without_scripts", || block_on(without_scripts())),
         trial("pages_are_accessible_and_nothing_is_blocked", || block_on(accessible())),
+        trial("axe_finds_nothing", || block_on(axe())).with_ignored_flag(env::var_os(AXE).is_none()),
         trial("the_keyboard_is_enough", || block_on(keyboard())),
         trial("a_certificate_of_the_browser_logs_in", || block_on(certificate())),
     ];
@@ -88,6 +94,22 @@ impl Site {
         self.type_in(chromium).await;
         chromium.click("form button").await;
         chromium.arrives(&self.at("/")).await;
+    }
+
+    /// Where the latest voucher is.
+    async fn voucher(&self, chromium: &mut Chromium) -> String {
+        chromium.open(&self.at("/vouchers")).await;
+        chromium.click("tbody a").await;
+        chromium.url().await.replace(&self.base, "")
+    }
+
+    /// Every kind of page, and one that is none.
+    fn pages(voucher: &str) -> [String; 10] {
+        let device = format!("/devices/{}", support::sha256(&7_u64.to_be_bytes()));
+        let fixed =
+            ["/", "/devices", "/failures", "/yields", "/vouchers", "/audit", "/devices?q=xyz", "/nothing"];
+        let [line, devices, failures, yields, vouchers, audit, search, nothing] = fixed.map(str::to_owned);
+        [line, devices, device, failures, yields, vouchers, voucher.to_owned(), audit, search, nothing]
     }
 
     async fn type_in(&self, chromium: &mut Chromium) {
@@ -152,24 +174,9 @@ async fn accessible() {
     assert_eq!(chromium.ask(LOOK).await, json!([]), "a login that was refused");
     assert_eq!(chromium.ask("return document.querySelector('[role=alert]').id").await, json!("error"));
     site.log_in(&mut chromium).await;
-    let device = format!("/devices/{}", support::sha256(&7_u64.to_be_bytes()));
-    chromium.open(&site.at("/vouchers")).await;
-    chromium.click("tbody a").await;
-    let voucher = chromium.url().await.replace(&site.base, "");
-    let pages = [
-        "/",
-        "/devices",
-        &device,
-        "/failures",
-        "/yields",
-        "/vouchers",
-        &voucher,
-        "/audit",
-        "/devices?q=xyz",
-        "/nothing",
-    ];
+    let voucher = site.voucher(&mut chromium).await;
     let _ = chromium.complaints().await;
-    for path in pages {
+    for path in Site::pages(&voucher).each_ref().map(String::as_str) {
         for (width, height) in [(320, 800), (1100, 760)] {
             chromium.resize(width, height).await;
             chromium.open(&site.at(path)).await;
@@ -193,6 +200,31 @@ async fn accessible() {
         return window.ran === undefined";
     assert_eq!(chromium.ask(smuggle).await, json!(true));
     assert!(chromium.complaints().await.iter().any(|line| line.contains("Content Security Policy")));
+    chromium.quit().await;
+    site.live.running.stop().await;
+}
+
+async fn axe() {
+    let script = fs::read_to_string(env::var_os(AXE).unwrap()).unwrap() + RULES;
+    let (site, mut chromium) = (Site::new().await, Chromium::start(true).await);
+    chromium.open("data:text/html,<p style='color:%23bbb'>pale</p><input><img>").await;
+    let wrong = chromium.ask(&script).await["wrong"].to_string();
+    for expected in ["color-contrast", "html-has-lang", "image-alt", "label", "region"] {
+        assert!(wrong.contains(&format!("\"{expected}: ")), "{expected} is not seen: {wrong}");
+    }
+    let found = async |chromium: &mut Chromium, path: &str| {
+        let found = chromium.ask(&script).await;
+        assert_eq!(found["wrong"], json!([]), "{path}");
+        assert!(found["passed"].as_u64() > Some(15), "{path}: {found}");
+    };
+    chromium.open(&site.at("/login")).await;
+    found(&mut chromium, "/login").await;
+    site.log_in(&mut chromium).await;
+    let voucher = site.voucher(&mut chromium).await;
+    for path in &Site::pages(&voucher) {
+        chromium.open(&site.at(path)).await;
+        found(&mut chromium, path).await;
+    }
     chromium.quit().await;
     site.live.running.stop().await;
 }

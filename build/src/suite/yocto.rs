@@ -5,19 +5,18 @@ mod structure;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::builder::Builder;
 use crate::hash::files_below;
+use crate::python;
 use crate::suite::Case;
-use crate::tool::Tool;
 use crate::yocto::generate;
 use crate::yocto::layers::Layers;
 
 const GROUP: &str = "yocto";
-const PYTHON: &str = "/usr/bin/python3";
 /// Checkers from Python's package index, in the versions that the layers were written for.
 const CHECKERS: [&str; 2] = ["oelint-adv==9.11.2", "kas==5.5"];
 const ALLOWED: &str = "yocto/oelint.allow";
@@ -32,36 +31,19 @@ pub(crate) fn run(builder: &Builder) -> Result<Vec<Case>> {
     }
     cases.extend(structure::run(builder)?);
     cases.push(case("keys and machines are refused in words that help", shared_python(root)));
-    let tools = checkers(builder)?;
+    let tools = builder.python_packages(&CHECKERS)?;
     cases.push(case("oelint-adv has no finding without a reason", oelint(builder, &tools)));
     cases.push(case("kas files are what its schema accepts", kas(root, &tools)));
     Ok(cases)
 }
 
-/// The checkers, installed below target/ once.
-fn checkers(builder: &Builder) -> Result<PathBuf> {
-    let name = CHECKERS.join("-").replace("==", "-");
-    let folder = builder.repo.cache().join("tools").join(name);
-    if folder.join("bin/oelint-adv").is_file() {
-        return Ok(folder);
-    }
-    let _ = fs::remove_dir_all(&folder);
-    let pip = Tool::new(PYTHON).args(["-m", "pip", "install", "--quiet", "--target"]).arg(&folder);
-    pip.args(CHECKERS).help("check the network").run(&builder.log("yocto-checkers"))?;
-    Ok(folder)
-}
-
-fn python(tools: &Path) -> Tool {
-    Tool::new(PYTHON).arg("-B").env("PYTHONPATH", tools)
-}
-
 fn shared_python(root: &Path) -> Result<()> {
-    Tool::new(PYTHON).arg("-B").arg(root.join("yocto/tests/test_lib.py")).output().map(drop)
+    python::alone().arg(root.join("yocto/tests/test_lib.py")).output().map(drop)
 }
 
 fn kas(root: &Path, tools: &Path) -> Result<()> {
     let files = files_below(&root.join("yocto/kas"))?;
-    let said = python(tools).arg(root.join("yocto/tests/kas_schema.py")).args(&files).output()?;
+    let said = python::with(tools).arg(root.join("yocto/tests/kas_schema.py")).args(&files).output()?;
     ensure!(said == format!("{} files accepted\n", files.len()), "kas_schema.py says: {said}");
     Ok(())
 }
@@ -75,7 +57,7 @@ fn oelint(builder: &Builder, tools: &Path) -> Result<()> {
         .filter(|path| path.extension().is_some_and(|kind| kind == "bb" || kind == "bbappend"))
         .collect();
     let report = builder.work("oelint")?.join("findings");
-    let tool = python(tools).arg(tools.join("bin/oelint-adv")).args(["--release", &release, "--quiet"]);
+    let tool = python::with(tools).arg(tools.join("bin/oelint-adv")).args(["--release", &release, "--quiet"]);
     let tool = tool.args(["--relpaths", "--exit-zero", "--output"]).arg(&report).args(&recipes).dir(root);
     let _ = fs::remove_file(&report);
     tool.run(&builder.log("oelint"))?;

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::builder::Builder;
 use crate::hash::{Key, files_below};
+use crate::python;
 use crate::tool::Tool;
 
 /// The tool in Python's package index, and the version that the list was written for.
@@ -125,15 +126,8 @@ fn compatible_values(text: &str) -> BTreeSet<String> {
 
 /// A program of the tool, from a folder of our own.
 fn python_tool(builder: &Builder, name: &str) -> Result<Tool> {
-    let root = builder.repo.cache().join("tools/dtschema");
-    let program = root.join("bin").join(name);
-    if !program.is_file() {
-        let pip =
-            Tool::new("python3").args(["-m", "pip", "install", "--quiet", "--target"]).arg(&root).arg(TOOL);
-        pip.help("check the network and pip's index").run(&builder.log("dtschema-install"))?;
-    }
-    ensure!(program.is_file(), "no {name} at {}", program.display());
-    Ok(Tool::new("python3").arg(program).env("PYTHONPATH", &root))
+    let packages = builder.python_packages(&[TOOL])?;
+    Ok(python::with(&packages).arg(packages.join("bin").join(name)))
 }
 
 /// The starts of findings; each has a reason.

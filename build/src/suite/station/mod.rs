@@ -38,6 +38,8 @@ const OFFLINE: &str = "four";
 const BOOT: Duration = Duration::from_secs(300);
 /// Steps after which a station is killed.
 const STEPS: [&str; 6] = ["identify", "certify", "provision", "enrol", "keys", "lock"];
+/// A connection without a word ends after three questions, one each five seconds; this is beside other work.
+const SILENCE: Duration = Duration::from_secs(60);
 /// The service releases this key to devices of the class `demo`.
 const CLASS_KEY: &str = "demo-class";
 
@@ -58,7 +60,10 @@ pub(crate) fn run(builder: &Builder) -> Result<Vec<Case>> {
         cases.push(case("a station is killed after each step of a device", line.killed_everywhere()));
         cases.push(case("started again, three devices pass", line.passes()));
         cases.push(case("once more changes nothing", line.again()));
-        cases.push(case("over SSH, a cable that is pulled is named and the device goes on", line.over_ssh()));
+        cases.push(case(
+            "over SSH, a cable that is silent or pulled is named and the device goes on",
+            line.over_ssh(),
+        ));
         cases.push(case("a clock that is wrong is named, and nothing is made", line.clock()));
         cases.push(case(
             "on a serial console with a kernel that talks, a line without its service passes, and syncs later",
@@ -252,25 +257,37 @@ impl Line {
     fn over_ssh(&self) -> Result<()> {
         let socket = self.folder.join(format!("{}.socket", NAMES[1]));
         let mut server = Server::start(&self.relay, self.folder.join("ssh"), &socket)?;
-        let station = || {
-            let place = format!("{}=ssh:{}", NAMES[1], secure_shell::HOST);
-            self.without_devices("ssh.toml").arg("--device").arg(place)
-        };
-        let mut running = station().command().stdout(Stdio::piped()).spawn()?;
+        self.interrupted(|| server.hush())?;
+        server.cut();
+        server.plug()?;
+        self.interrupted(|| server.cut())?;
+        let again = self.station_over_ssh().command().output()?;
+        let said = String::from_utf8_lossy(&again.stdout).into_owned();
+        ensure!(again.status.code() == Some(1) && said.contains("no connection to bench"), "{said}");
+        server.plug()?;
+        passed(&self.station_over_ssh()).map(drop)
+    }
+
+    fn station_over_ssh(&self) -> Tool {
+        let place = format!("{}=ssh:{}", NAMES[1], secure_shell::HOST);
+        self.without_devices("ssh.toml").arg("--device").arg(place)
+    }
+
+    /// Something happens to the cable once a device said who it is: the station says so soon, and the device has not passed.
+    fn interrupted(&self, happens: impl FnOnce()) -> Result<()> {
+        let mut running = self.station_over_ssh().command().stdout(Stdio::piped()).spawn()?;
         let mut said = BufReader::new(running.stdout.take().context("no output")?).lines();
         let reached = said
             .by_ref()
             .map_while(Result::ok)
             .find(|line| line.contains("\"step\":\"identify\",\"detail\"") || line.contains("\"passed\""));
-        server.cut();
+        happens();
+        let start = Instant::now();
         let rest = said.collect::<Result<String, _>>()?;
         let named = rest.contains("\"name\":\"link\"") && rest.contains("\"passed\":false");
         ensure!(running.wait()?.code() == Some(1) && named, "{reached:?}, then {rest}");
-        let again = station().command().output()?;
-        let said = String::from_utf8_lossy(&again.stdout).into_owned();
-        ensure!(again.status.code() == Some(1) && said.contains("no connection to bench"), "{said}");
-        server.plug()?;
-        passed(&station()).map(drop)
+        ensure!(start.elapsed() < SILENCE, "said after {} s: {rest}", start.elapsed().as_secs());
+        Ok(())
     }
 
     /// Behind by two days, ahead by an hour, ahead by years: the service says so, or its certificate does.

@@ -78,11 +78,21 @@ impl Server {
 
     /// It is gone, with everybody who is logged in.
     pub(super) fn cut(&mut self) {
-        let Some(sshd) = self.sshd.take() else { return };
+        self.signal("-KILL");
+        self.sshd = None;
+    }
+
+    /// It says nothing any more, to nobody, and closes nothing.
+    pub(super) fn hush(&mut self) {
+        self.signal("-STOP");
+    }
+
+    fn signal(&self, signal: &str) {
+        let Some(sshd) = &self.sshd else { return };
         let id = sshd.0.id();
         // Each session is a process, and a process group of its own.
         let sessions = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
         let all = sessions.split_whitespace().map(str::to_owned).chain([id.to_string()]);
-        let _ = Tool::new("kill").arg("-KILL").args(all.collect::<Vec<_>>()).output();
+        let _ = Tool::new("kill").arg(signal).args(all.collect::<Vec<_>>()).output();
     }
 }
