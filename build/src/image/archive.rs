@@ -1,22 +1,26 @@
 //! `tb archive`: everything that an image is made of in one folder, so that it can be made again when mirrors are gone.
 //!
 //! `debian/` has every file of `platform/lock.toml`, `crates/` every crate of `Cargo.lock`. `tb image --from` takes both from there and
-//! asks nobody else; the image is the same.
+//! asks nobody else; the image is the same. `sources/` has the source packages of all that Debian built, which licences ask of whoever
+//! gives an image away.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::apt::AptRoot;
 use crate::builder::Builder;
 use crate::cargo::REGISTRY;
 use crate::hash::{files_below, sha256_hex};
-use crate::lock::PinnedFile;
+use crate::lock::{Kind, PinnedFile};
 use crate::tool::Tool;
 use crate::ui;
 
 const PACKAGES: &str = "debian";
 const CRATES: &str = "crates";
+const SOURCES: &str = "sources";
 const SUMS: &str = "SHA256SUMS";
 
 /// Stores everything that an image is made of.
@@ -25,6 +29,9 @@ pub(crate) struct Args {
     /// Folder to make
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// Leave out the source packages of what Debian built: no build needs them
+    #[arg(long)]
+    without_sources: bool,
 }
 
 /// Runs `tb archive`.
@@ -43,6 +50,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let vendor =
         builder.cargo().args(["vendor", "--locked", "--versioned-dirs", "--quiet"]).arg(out.join(CRATES));
     ui::step("crates", || vendor.help("check the network").run(&builder.log("archive")))?;
+    let lacking = match args.without_sources {
+        true => Vec::new(),
+        false => ui::step("sources", || fetch_sources(&builder, &out.join(SOURCES)))?,
+    };
     let mut text = String::new();
     let files = files_below(out)?;
     for path in files.iter().filter(|path| !path.ends_with(SUMS)) {
@@ -51,7 +62,48 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     fs::write(out.join(SUMS), text)?;
     println!("{}: {} packages, {} files", out.display(), names.len(), files.len());
+    ensure!(
+        lacking.is_empty(),
+        "no mirror has {} files of source packages: {}\nhelp: images build from this archive; the same command with a mirror that has them \
+         fetches the rest, --without-sources leaves all of them out",
+        lacking.len(),
+        lacking.join(", ")
+    );
     Ok(())
+}
+
+/// The source packages of all that is pinned as binary, and of what Debian linked into it; returns which files no mirror gave.
+fn fetch_sources(builder: &Builder, into: &Path) -> Result<Vec<String>> {
+    fs::create_dir_all(into).with_context(|| format!("cannot make {}", into.display()))?;
+    let mut wanted: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for package in builder.lock.packages.iter().filter(|package| package.kind == Kind::Binary) {
+        for file in builder.package_files(&package.name)? {
+            wanted.entry(&package.suite).or_default().extend(sources_of(&file)?);
+        }
+    }
+    let mut lacking = Vec::new();
+    for (suite, sources) in wanted {
+        let sources: Vec<_> = sources.into_iter().collect();
+        lacking
+            .extend(AptRoot::create(builder, suite, &builder.log("archive"))?.fetch_sources(&sources, into)?);
+    }
+    Ok(lacking)
+}
+
+/// Sources of a binary package, as `NAME=VERSION` (Debian Policy 5.6.1 and 7.8).
+fn sources_of(package: &Path) -> Result<BTreeSet<String>> {
+    let format = "${source:Package} (= ${source:Version}), ${Built-Using}, ${Static-Built-Using}";
+    let fields = Tool::new("dpkg-deb").arg(format!("--showformat={format}")).arg("--show").arg(package);
+    named(&fields.output()?).with_context(|| package.display().to_string())
+}
+
+fn named(fields: &str) -> Result<BTreeSet<String>> {
+    let all = fields.split(',').map(str::trim).filter(|field| !field.is_empty());
+    let one = |field: &str| {
+        let (name, version) = field.strip_suffix(')')?.split_once(" (= ")?;
+        Some(format!("{name}={version}"))
+    };
+    all.map(|field| one(field).with_context(|| format!("a source without its version: {field}"))).collect()
 }
 
 /// Where an archive has a file.
@@ -119,6 +171,16 @@ impl Archive {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sources_are_named_with_those_that_were_linked() {
+        let found = named("linux-signed-arm64 (= 6.12.107+1), linux (= 6.12.107-1), ").unwrap();
+        assert_eq!(
+            found.into_iter().collect::<Vec<_>>(),
+            ["linux-signed-arm64=6.12.107+1", "linux=6.12.107-1"]
+        );
+        assert!(named("linux (>= 6)").is_err());
+    }
 
     #[test]
     fn only_what_is_pinned_is_taken() {

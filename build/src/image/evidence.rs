@@ -18,7 +18,8 @@ use crate::sbom::cargo_graph::Graph;
 
 /// Crates of which the programs and the TA are built, by their manifests.
 const CRATES: [&str; 3] = ["host/cli/Cargo.toml", "host/system/Cargo.toml", "ta/bin/Cargo.toml"];
-/// Until when the distribution of the packages gets security updates, as Debian announced it: by its security team, and by LTS.
+/// Until when the distribution of the packages gets security updates, as Debian's package distro-info-data has it: by its security
+/// team, and by LTS.
 const SUPPORT: [(&str, &str); 2] = [("security team", "2028-08-09"), ("LTS", "2030-06-30")];
 /// An SPDX document needs a date; this is that of everything in the image.
 const CREATED: &str = "2025-01-01T00:00:00Z";
@@ -222,6 +223,18 @@ mod tests {
             "Format: x\n\nFiles: *\nLicense: GPL-2+\n text\n\nFiles: a\nLicense: BSD\n\nLicense: GPL-2+\n";
         assert_eq!(licences(text), ["BSD", "GPL-2+"]);
         assert!(licences("This package\nLicense: prose\n").is_empty());
+    }
+
+    #[test]
+    fn support_ends_when_debian_says() {
+        let path = "/usr/share/distro-info/debian.csv";
+        let text = fs::read_to_string(path).expect("help: install Debian package distro-info-data");
+        let mut lines = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
+        let names = lines.next().unwrap();
+        let trixie = lines.find(|fields| fields.contains(&"trixie")).unwrap();
+        let until =
+            ["eol", "eol-lts"].map(|name| trixie[names.iter().position(|found| *found == name).unwrap()]);
+        assert_eq!(until, SUPPORT.map(|(_, until)| until));
     }
 
     #[test]
