@@ -22,7 +22,7 @@ pub(super) fn figures(builder: &Builder) -> Result<(Vec<Measured>, Vec<Measured>
     let verified = before_linux(builder, &set.images_for(&medium));
     let _ = fs::remove_file(&medium);
     let (verified, plain) = (verified?, before_linux(builder, &builder.images(GuestKind::Plain, false)?)?);
-    let figure = |name: &str, value| Measured { name: name.to_owned(), value, unit: "ms".to_owned() };
+    let figure = |name, value| Measured::new(name, value, "ms");
     let ours = vec![figure("boot_to_linux", verified), figure("boot_verification", verified - plain)];
     Ok((ours, vec![figure("boot_to_linux", plain)]))
 }

@@ -42,15 +42,15 @@ pub(super) fn figures(builder: &Builder) -> Result<(Vec<Measured>, Vec<Measured>
     let [first, restart] = boots(builder, &folder, &image)?;
     let root = made.root_octets() as f64 / f64::from(1 << 20);
     let _ = fs::remove_dir_all(&folder);
-    let seconds = |name: &str, value: Duration| figure(name, value.as_secs_f64(), "s");
+    let seconds = |name: &str, value: Duration| Measured::new(name, value.as_secs_f64(), "s");
     let ours = vec![
         seconds("image_build", build),
         seconds("image_build_beside", build),
         seconds("image_flash", write),
         seconds("image_read_back", read_back),
-        figure("image_root", root, "MiB compressed"),
-        figure("image_first_boot", first, "s from power-on to the enclave's answer"),
-        figure("image_restart", restart, "s from power-on to the enclave's answer"),
+        Measured::new("image_root", root, "MiB compressed"),
+        Measured::new("image_first_boot", first, "s from power-on to the enclave's answer"),
+        Measured::new("image_restart", restart, "s from power-on to the enclave's answer"),
     ];
     let references = vec![
         seconds("image_build_beside", by_others),
@@ -58,10 +58,6 @@ pub(super) fn figures(builder: &Builder) -> Result<(Vec<Measured>, Vec<Measured>
         seconds("image_read_back", plain),
     ];
     Ok((ours, references))
-}
-
-fn figure(name: &str, value: f64, unit: &str) -> Measured {
-    Measured { name: name.to_owned(), value, unit: unit.to_owned() }
 }
 
 fn timed<A>(work: impl FnOnce() -> Result<A>) -> Result<(A, Duration)> {

@@ -33,6 +33,12 @@ pub(super) struct Measured {
     pub(super) unit: String,
 }
 
+impl Measured {
+    pub(super) fn new(name: &str, value: f64, unit: &str) -> Self {
+        Self { name: name.to_owned(), value, unit: unit.to_owned() }
+    }
+}
+
 /// With TrustBox.
 pub(super) fn ours(builder: &Builder) -> Result<Vec<Measured>> {
     let (sized, plain) = (sized(builder)?, plain(builder)?);
@@ -48,7 +54,7 @@ pub(super) fn ours(builder: &Builder) -> Result<Vec<Measured>> {
     })?;
     let ta = builder.trustbox_ta(&builder.dev_kit(false)?)?;
     let value = fs::metadata(&ta.stripped)?.len() as f64;
-    figures.push(Measured { name: "ta_bytes".to_owned(), value, unit: "bytes".to_owned() });
+    figures.push(Measured::new("ta_bytes", value, "bytes"));
     Ok(figures)
 }
 
