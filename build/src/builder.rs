@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use crate::anchors::Anchors;
 use crate::board::Board;
 use crate::image::archive::Archive;
 use crate::lock::LockFile;
@@ -66,6 +67,8 @@ pub struct Builder {
     pub(crate) lock: LockFile,
     /// Where packages and crates come from, instead of mirrors.
     pub(crate) archive: Option<Archive>,
+    /// Whom the firmware believes.
+    pub(crate) anchors: Anchors,
     _guard: File,
 }
 
@@ -76,15 +79,19 @@ impl Builder {
         let board = Board::load(&repo, platform)?;
         let lock = LockFile::load(&repo)?;
         let _guard = take_lock(&repo.cache())?;
-        Ok(Self { repo, board, lock, archive: None, _guard })
+        Ok(Self { repo, board, lock, archive: None, anchors: Anchors::default(), _guard })
     }
 
     /// A builder for another board, under the same lock.
     pub(crate) fn for_board(&self, platform: &str) -> Result<Self> {
         let board = Board::load(&self.repo, platform)?;
+        self.with(board)
+    }
+
+    fn with(&self, board: Board) -> Result<Self> {
         let _guard = self._guard.try_clone()?;
         let (repo, lock, archive) = (self.repo.clone(), self.lock.clone(), self.archive.clone());
-        Ok(Self { repo, board, lock, archive, _guard })
+        Ok(Self { repo, board, lock, archive, anchors: self.anchors.clone(), _guard })
     }
 
     /// A builder of firmware for OP-TEE's own tests: they may install from Linux, and the PKCS#11 TA is inside.
@@ -92,9 +99,7 @@ impl Builder {
         let mut board = self.board.clone();
         let flags = std::mem::take(&mut board.optee.test_flags);
         board.optee.flags.extend(flags);
-        let _guard = self._guard.try_clone()?;
-        let (repo, lock, archive) = (self.repo.clone(), self.lock.clone(), self.archive.clone());
-        Ok(Self { repo, board, lock, archive, _guard })
+        self.with(board)
     }
 
     /// The repository this builder works in.

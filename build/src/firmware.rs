@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::anchors::Anchors;
 use crate::boot::certificates::Counters;
 use crate::boot::root_keys::Choice;
 use crate::builder::Builder;
@@ -53,6 +54,8 @@ pub(crate) struct Args {
     /// (pkcs11:…), for each role; development keys where it is left out
     #[arg(long, value_name = "DIR", requires = "verified")]
     boot_keys: Option<PathBuf>,
+    #[command(flatten)]
+    anchors: Anchors,
     /// Only this file; a real board has it for each medium
     #[arg(long, value_name = "PART", requires = "out")]
     part: Option<boards::Part>,
@@ -66,7 +69,8 @@ pub(crate) struct Args {
 
 /// Runs `tb firmware`.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let builder = Builder::open(&args.platform)?;
+    let mut builder = Builder::open(&args.platform)?;
+    builder.anchors = args.anchors.clone();
     if args.verified {
         return verified(&builder, args);
     }

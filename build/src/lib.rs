@@ -4,6 +4,7 @@
 //! emulated device and run commands on it, and [`sign_ta`] to sign trusted applications.
 #![forbid(unsafe_code)]
 
+mod anchors;
 mod apt;
 mod bench;
 mod board;

@@ -105,7 +105,7 @@ fn expected(path: &Path, bytes: &[u8], publisher: &dyn Es256) -> Result<()> {
         ..ReferenceValues::default()
     };
     let notes = format!("{} version {}", trustbox_package::words::printable(&terms.name), terms.version);
-    reference::write(path, &notes, &values, publisher)
+    reference::write(path, &notes, &values, Some(publisher))
 }
 
 /// A token could have signed anything.

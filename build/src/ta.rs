@@ -124,31 +124,6 @@ impl Builder {
         SigningKey::load_or_generate(&self.repo.dev_keys().join("ta-signing.pem"))
     }
 
-    /// The public half of the signing key, which OP-TEE is built with.
-    pub(crate) fn ta_public_key(&self) -> Result<PathBuf> {
-        let private = self.repo.dev_keys().join("ta-signing.pem");
-        let public = self.repo.dev_keys().join("ta-signing.pub.pem");
-        SigningKey::load_or_generate(&private)?;
-        let newer = || {
-            Some(
-                fs::metadata(&public).ok()?.modified().ok()?
-                    >= fs::metadata(&private).ok()?.modified().ok()?,
-            )
-        };
-        if newer() != Some(true) {
-            let pem = Tool::new("openssl").args(["pkey", "-pubout", "-in"]).arg(&private).output()?;
-            fs::write(&public, pem)?;
-        }
-        Ok(public)
-    }
-
-    /// The file with the provisioning authority's key hash, which the TA is built with.
-    pub(crate) fn provisioning_authority(&self) -> Result<PathBuf> {
-        let folder = self.repo.dev_keys();
-        trustbox_keys::dev::ensure(&folder)?;
-        Ok(folder.join("provisioning-authority.sha256"))
-    }
-
     fn build_ta(&self, kit: &Path, names: &[&str]) -> Result<Vec<PathBuf>> {
         let packages = names.iter().flat_map(|name| ["-p", name]);
         let tool =

@@ -58,6 +58,14 @@ pub(crate) enum Command {
         /// The folder
         dir: PathBuf,
     },
+    /// Sign reference values that `tb firmware` wrote without the authority's private key
+    SignReference {
+        /// The reference values; the signature goes beside them
+        file: PathBuf,
+        /// Private key of the provisioning authority
+        #[arg(long, value_name = "KEY")]
+        authority: PathBuf,
+    },
     /// Answer a provisioning request: pin an owner root to the device
     PinRoot(PinRoot),
     /// Answer a lock request: close the factory's doors on the device

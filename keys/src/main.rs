@@ -20,7 +20,7 @@ use trustbox_api::PublicKey;
 use trustbox_api::statement::{Audience, Revoked};
 use trustbox_keys::ceremony::{self, protect};
 use trustbox_keys::issue::{self, Asking, IssueError, Scope};
-use trustbox_keys::{SigningKey, dev, factory, files, show};
+use trustbox_keys::{SigningKey, dev, factory, files, reference, show};
 use trustbox_package::Request;
 use trustbox_package::request::parse_hex;
 
@@ -100,6 +100,7 @@ fn run(command: Command, keys: &Keys) -> Result<()> {
         Command::Fetch(args) => args.run(),
         Command::Call(args) => args.run(),
         Command::DevInit { dir } => dev_init(&dir),
+        Command::SignReference { file, authority } => reference::sign(&file, &keys.load(&authority)?),
         Command::PinRoot(args) => pin_root(&args, keys),
         Command::Lock(args) => lock(&args, keys),
         Command::RotateRoot(args) => rotate_root(&args, keys),

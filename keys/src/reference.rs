@@ -3,6 +3,8 @@
 //! The builder writes them with what they are about, firmware and packages each their own; a verifier takes several together. The
 //! signature, r‖s in a file with the suffix `.sig`, is ES256 over [`DOMAIN`] and the file's bytes.
 
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -18,12 +20,25 @@ use crate::files;
 /// What the signature of reference values starts with.
 pub const DOMAIN: &[u8] = b"TrustBox reference values\0";
 
-/// Writes reference values, and their signature beside them; `notes` are comments on top.
-pub fn write(path: &Path, notes: &str, values: &ReferenceValues, signer: &dyn Es256) -> Result<()> {
+/// Writes reference values, and their signature beside them where somebody signs; `notes` are comments on top.
+pub fn write(path: &Path, notes: &str, values: &ReferenceValues, signer: Option<&dyn Es256>) -> Result<()> {
     let notes: String = notes.lines().map(|line| format!("# {line}\n")).collect();
     let text = format!("{notes}{}", toml::to_string(values)?);
     files::write(path, text.as_bytes())?;
-    files::write(&signature_path(path), signer.sign_digest(&digest(text.as_bytes()))?.as_ref())
+    match signer {
+        Some(signer) => sign(path, signer),
+        // That of another content is worse than none.
+        None => fs::remove_file(signature_path(path)).or_else(|error| match error.kind() {
+            ErrorKind::NotFound => Ok(()),
+            _ => Err(error.into()),
+        }),
+    }
+}
+
+/// Signs a file of reference values, which must be one.
+pub fn sign(path: &Path, signer: &dyn Es256) -> Result<()> {
+    read(&[path.to_path_buf()], &[])?;
+    files::write(&signature_path(path), signer.sign_digest(&digest(&files::read(path)?))?.as_ref())
 }
 
 /// Reads files and puts them together. One of `signers` signed all of them, or each signed the file in its place; without any,
@@ -130,26 +145,41 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_signed_yet_is_signed_later_and_an_old_signature_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, key) = (dir.path().join("a.toml"), files::generate().unwrap());
+        let signers = [public_key(key.verifying_key())];
+        let believed = || read(std::slice::from_ref(&path), &signers);
+        write(&path, "", &values("00", "meter", "01"), Some(&key)).unwrap();
+        write(&path, "", &values("00", "meter", "02"), None).unwrap();
+        assert!(!signature_path(&path).exists() && believed().is_err());
+        sign(&path, &key).unwrap();
+        assert_eq!(believed().unwrap().components[0].measurements, ["02"]);
+        std::fs::write(&path, "no reference values").unwrap();
+        assert!(sign(&path, &key).is_err());
+    }
+
+    #[test]
     fn files_are_read_together_and_only_as_signed() {
         let dir = tempfile::tempdir().unwrap();
         let (key, stranger) = (files::generate().unwrap(), files::generate().unwrap());
         let (public, other) = (public_key(key.verifying_key()), public_key(stranger.verifying_key()));
         let paths = ["a.toml", "b.toml", "c.toml"].map(|name| dir.path().join(name));
         let (first, second) = (values("00", "meter", "01"), values("00", "meter", "02"));
-        write(&paths[0], "what it is\nabout", &first, &key).unwrap();
-        write(&paths[1], "", &ReferenceValues { min_security_epoch: 3, ..second }, &key).unwrap();
+        write(&paths[0], "what it is\nabout", &first, Some(&key)).unwrap();
+        write(&paths[1], "", &ReferenceValues { min_security_epoch: 3, ..second }, Some(&key)).unwrap();
         let read_back = read(&paths[..2], &[public]).unwrap();
         assert_eq!(read_back.components.len(), 1);
         assert_eq!(read_back.components[0].measurements, ["01", "02"]);
         assert_eq!((read_back.min_security_epoch, read_back.owner_root.as_deref()), (3, Some("00")));
         assert!(read(&paths[..1], &[other]).unwrap_err().to_string().contains("not signed by"));
-        write(&paths[2], "", &values("01", "meter", "01"), &key).unwrap();
+        write(&paths[2], "", &values("01", "meter", "01"), Some(&key)).unwrap();
         assert!(format!("{:#}", read(&paths, &[]).unwrap_err()).contains("another owner root"));
-        write(&paths[1], "", &values("00", "meter", "02"), &stranger).unwrap();
+        write(&paths[1], "", &values("00", "meter", "02"), Some(&stranger)).unwrap();
         let widened = format!("{:#}", read(&paths[..2], &[public, other]).unwrap_err());
         assert!(widened.contains("meter: a file of another signer says what is good"), "{widened}");
         let lifecycles = ReferenceValues { lifecycles: vec![0x3000], ..values("00", "activity", "02") };
-        write(&paths[1], "", &lifecycles, &stranger).unwrap();
+        write(&paths[1], "", &lifecycles, Some(&stranger)).unwrap();
         assert_eq!(read(&paths[..2], &[public, other]).unwrap().components.len(), 2);
         assert!(read(&paths[..2], &[other, public]).is_err() && read(&paths[..2], &[public]).is_err());
         let three = read(&paths, &[public, other]).unwrap_err();

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use trustbox_boot_image::secure::prepare;
 
+use crate::anchors::Anchors;
 use crate::board::soc::{Hardware, MediumKind};
 use crate::boot::certificates::{Counters, Signed};
 use crate::boot::fuses;
@@ -24,12 +25,14 @@ use crate::hash::Key;
 const IMAGES: [&str; 4] = ["bl2.bin", "bl2.elf", "bl31.bin", "bl31.elf"];
 
 /// Why nobody should trust a device with these images.
-fn not_trusted(root: &RootKeys, keys: &Keys) -> String {
+fn not_trusted(root: &RootKeys, keys: &Keys, anchors: &Anchors) -> String {
     let all = [("super root keys", root.development), ("boot keys", keys.development)];
     let mut found: Vec<_> =
         all.iter().filter(|(_, development)| *development).map(|(name, _)| *name).collect();
-    found.extend(["TA-signing key", "provisioning authority"]);
-    format!("development keys: {}; not tried on hardware\n", found.join(", "))
+    found.extend(anchors.development());
+    let keys =
+        if found.is_empty() { String::new() } else { format!("development keys: {}; ", found.join(", ")) };
+    format!("{keys}not tried on hardware\n")
 }
 
 impl Builder {
@@ -67,7 +70,7 @@ impl Builder {
             }
         }
         copy(&u_boot.join("u-boot.config"), &out.join("u-boot.config"))?;
-        fs::write(out.join("NOT-TRUSTED"), not_trusted(root, keys))?;
+        fs::write(out.join("NOT-TRUSTED"), not_trusted(root, keys, &self.anchors))?;
         fuses::write(&fuses::plan(&self.board, root, counters), out)
     }
 

@@ -53,6 +53,13 @@ impl Default for Choice {
     }
 }
 
+impl Choice {
+    /// Whether the keys are worth nothing.
+    pub(crate) fn development(&self) -> bool {
+        self.public.is_empty()
+    }
+}
+
 impl Builder {
     /// The keys that were chosen, or development keys.
     pub(crate) fn root_keys(&self, choice: &Choice) -> Result<RootKeys> {
@@ -75,7 +82,7 @@ impl Builder {
             Source::File(path) => SigningKey::load(&path)?,
             Source::Token(uri) => SigningKey::in_token(RsaKey::open(&uri)?),
         };
-        Ok(RootKeys { signing, development: choice.public.is_empty(), key })
+        Ok(RootKeys { signing, development: choice.development(), key })
     }
 }
 

@@ -110,6 +110,7 @@ impl Builder {
         // What a report says follows from the program that writes it.
         key = key.text(&format!("{:?}", self.board)).text(include_str!("hardening.rs"));
         key = key.text(include_str!("measurement.rs")).text(include_str!("reference.rs"));
+        key = key.texts(self.anchors.development()).text(&self.anchors.signs().to_string());
         for folder in parts.folders() {
             key = key.text(&folder.to_string_lossy());
         }

@@ -16,7 +16,7 @@ use crate::firmware::reference;
 use crate::hash::{files_below, sha256_hex};
 
 /// Changes when what is written changes.
-pub(crate) const FORMAT: &str = "3";
+pub(crate) const FORMAT: &str = "4";
 /// The source packages that are inside.
 const PACKAGES: [&str; 3] = ["arm-trusted-firmware", "optee-os", "u-boot"];
 /// Where and when, which differ from build to build.
@@ -42,13 +42,15 @@ pub(crate) fn write(
 
 /// Why nobody should trust a device with this firmware. Keys of this clone are worth nothing on any board.
 fn reasons(builder: &Builder) -> Vec<String> {
-    let mut reasons = vec![
-        "built with development keys: TA-signing key and provisioning authority of target/dev-keys"
-            .to_owned(),
-    ];
+    let mut reasons = Vec::new();
     if builder.board.profile == Profile::Dev {
-        reasons.insert(0, "development firmware: loads TAs from Linux and accepts the test key".to_owned());
+        reasons.push("development firmware: loads TAs from Linux and accepts the test key".to_owned());
     }
+    let keys = builder.anchors.development();
+    if !keys.is_empty() {
+        reasons.push(format!("built with development keys of target/dev-keys: {}", keys.join(", ")));
+    }
+    reasons.push("not signed for the boot ROM: `tb firmware --verified` makes images that are".to_owned());
     reasons
 }
 

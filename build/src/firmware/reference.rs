@@ -1,6 +1,7 @@
 //! Reference values of a firmware: what a token must say of a device that runs it, for `trustbox-keys verify --reference`.
 //!
-//! Signed by the provisioning authority, whose key is compiled into that very firmware: whoever made it says what it is.
+//! Signed by the provisioning authority, whose key is compiled into that very firmware: whoever made it says what it is. Where only its
+//! public key is here, the file has no signature yet.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,7 @@ use anyhow::Result;
 use trustbox_api::command::Lifecycle;
 use trustbox_api::message::Profile as api;
 use trustbox_api::token::{IMPLEMENTATION_DOMAIN, OPTEE, TRUSTBOX, lifecycle};
-use trustbox_keys::{dev, reference};
+use trustbox_keys::reference;
 use trustbox_verifier::{Reference, ReferenceValues};
 
 use crate::board::{Board, Profile};
@@ -23,8 +24,7 @@ pub(crate) const FILE: &str = "reference-values.toml";
 pub(crate) fn write(builder: &Builder, folder: &Path, measured: &Measurements) -> Result<PathBuf> {
     let (board, path) = (&builder.board, folder.join(FILE));
     let notes = format!("{}, {}", board.title, board.profile.name());
-    let keys = dev::ensure(&builder.repo.dev_keys())?;
-    reference::write(&path, &notes, &values(board, measured), &keys.provisioning_authority)?;
+    reference::write(&path, &notes, &values(board, measured), builder.reference_signer()?.as_deref())?;
     Ok(path)
 }
 

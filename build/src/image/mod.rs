@@ -26,6 +26,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use trustbox_boot_image::boot_state::{BootState, STRIDE};
 
+use crate::anchors::Anchors;
 use crate::board::soc::MediumKind;
 use crate::boot::certificates::Counters;
 use crate::boot::keys::Keys;
@@ -72,16 +73,21 @@ pub(crate) struct Args {
     /// development keys where it is left out
     #[arg(long, value_name = "DIR")]
     boot_keys: Option<PathBuf>,
+    #[command(flatten)]
+    anchors: Anchors,
 }
 
 /// Runs `tb image`.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let mut builder = Builder::open(&args.platform)?;
     builder.archive = args.from.as_deref().map(Archive::open).transpose()?;
-    let made = builder.image(&args.request(&builder)?)?;
+    builder.anchors = args.anchors.clone();
+    let request = args.request(&builder)?;
+    let made = builder.image(&request)?;
     ui::step("write", || made.write(&args.out))?;
     ui::step("evidence", || evidence::write(&builder, &made.manifest, &evidence::beside(&args.out)))?;
     print!("{}", made.summary(&args.out));
+    println!("NOT-TRUSTED: {}", request.not_trusted(&builder));
     Ok(())
 }
 
@@ -105,6 +111,22 @@ pub(crate) struct ImageRequest {
 }
 
 impl ImageRequest {
+    /// Why nobody should trust a device with such an image yet.
+    fn not_trusted(&self, builder: &Builder) -> String {
+        let mut keys = builder.anchors.development();
+        keys.extend(self.keys.development.then_some("boot keys"));
+        keys.extend(
+            (builder.board.hardware().is_some() && self.root_keys.development()).then_some("super root keys"),
+        );
+        let keys = match keys.is_empty() {
+            true => String::new(),
+            false => format!("development keys: {}; ", keys.join(", ")),
+        };
+        let place =
+            if builder.board.hardware().is_some() { "not tried on hardware" } else { "an emulated device" };
+        keys + place
+    }
+
     /// An image for SD cards with development keys.
     pub(crate) fn development(builder: &Builder, edition: Edition) -> Result<Self> {
         let (medium, counters) = ("sd".to_owned(), Counters::default());
@@ -261,8 +283,7 @@ impl Made {
         let mib = |octets: u64| octets as f64 / f64::from(1 << 20);
         let written: usize = self.regions.iter().map(|region| region.content.len()).sum();
         format!(
-            "{}: {}, {:.0} MiB, of which {:.1} MiB are written\nroot {:.1} MiB compressed, signed FIT {:.1} MiB, root hash {}\n\
-             NOT-TRUSTED: signed with development keys\n",
+            "{}: {}, {:.0} MiB, of which {:.1} MiB are written\nroot {:.1} MiB compressed, signed FIT {:.1} MiB, root hash {}\n",
             file.display(),
             self.board,
             mib(self.plan.size),

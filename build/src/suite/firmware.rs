@@ -10,10 +10,12 @@ use anyhow::{Context, Result, ensure};
 use trustbox_boot_image::fip::{Fip, Kind};
 use trustbox_boot_image::pbi::Command;
 use trustbox_boot_image::pbl::{BOOT_POINTER, Pbl};
-use trustbox_keys::dev;
-use trustbox_package::sign::public_key;
+use trustbox_keys::files;
 
+use crate::anchors::Anchors;
 use crate::board::soc::{Hardware, MediumKind};
+use crate::boot::keys::{BITS, ensure_pair};
+use crate::boot::root_keys::read_public;
 use crate::builder::Builder;
 use crate::elf;
 use crate::firmware::boards::Part;
@@ -22,13 +24,16 @@ use crate::suite::Case;
 use crate::tool::Tool;
 
 const GROUP: &str = "firmware";
-/// The boards that are built; their `-dev` heirs differ by flags.
+/// The boards that are built, the second with keys of its maker's; their `-dev` heirs differ by flags.
 const BOARDS: [&str; 2] = ["trustbox-edge-201", "ls1028a-rdb"];
 
 pub(crate) fn run(builder: &Builder) -> Result<Vec<Case>> {
     let (mut cases, mut trees) = (Vec::new(), Vec::new());
     for name in BOARDS {
-        let board = builder.for_board(name)?;
+        let mut board = builder.for_board(name)?;
+        if name == BOARDS[1] {
+            board.anchors = makers_keys(builder)?;
+        }
         let hardware = board.board.hardware().context("the board is emulated")?;
         let tree = board.board_trees(&hardware)?;
         let memory = memory(&tree.join("u-boot.dtb"), &hardware);
@@ -49,6 +54,29 @@ pub(crate) fn run(builder: &Builder) -> Result<Vec<Case>> {
     Ok(cases)
 }
 
+/// A TA-signing key and an authority that are not this clone's.
+fn makers_keys(builder: &Builder) -> Result<Anchors> {
+    let folder = builder.work("makers-keys")?;
+    let [ta, ta_public, authority] = ["ta.key", "ta.pub.pem", "authority.key"].map(|name| folder.join(name));
+    ensure_pair(&ta, &ta_public, BITS, &builder.log("makers-keys"))?;
+    if !authority.is_file() {
+        files::store_private(&authority, &files::generate()?)?;
+    }
+    Ok(Anchors::named(&ta_public, &authority))
+}
+
+/// OP-TEE verifies enclaves with the key that was named, the TA believes the authority that was named, and whose keys these are is said.
+fn believes(builder: &Builder, folder: &Path) -> Result<()> {
+    let optee = fs::read(folder.join("tee-raw.bin"))?;
+    let holds = |wanted: &[u8]| optee.windows(wanted.len()).any(|found| found == wanted);
+    ensure!(holds(&read_public(&builder.ta_public_key()?)?.modulus), "OP-TEE has not the TA-signing key");
+    ensure!(holds(builder.authority()?.id().as_ref()), "the TA has not the authority's digest");
+    let development = builder.anchors.development();
+    let said = fs::read_to_string(folder.join("NOT-TRUSTED"))?;
+    ensure!(said.contains("development keys") != development.is_empty(), "NOT-TRUSTED says {said}");
+    Ok(())
+}
+
 fn examine(builder: &Builder, name: &str, folder: &Path) -> Result<Vec<Case>> {
     let hardware = builder.board.hardware().context("the board is emulated")?;
     let mut cases = Vec::new();
@@ -60,6 +88,11 @@ fn examine(builder: &Builder, name: &str, folder: &Path) -> Result<Vec<Case>> {
         cases.push(case("the boot region has both where they are read", medium.boot_region()));
         cases.push(case("memory controller's registers in BL2 are the board's", medium.registers()));
     }
+    cases.push(Case::of(
+        GROUP,
+        &format!("{name}: it believes the keys that were named"),
+        believes(builder, folder),
+    ));
     cases.push(Case::of(GROUP, &format!("{name}: manifest lists every file"), manifest(folder)));
     let reference = reference_values(builder, folder);
     cases.push(Case::of(
@@ -73,8 +106,7 @@ fn examine(builder: &Builder, name: &str, folder: &Path) -> Result<Vec<Case>> {
 
 /// They are there, signed by the authority that is compiled in, and of what is in these images; a changed one is refused.
 fn reference_values(builder: &Builder, folder: &Path) -> Result<()> {
-    let keys = dev::ensure(&builder.repo.dev_keys())?;
-    let signer = [public_key(keys.provisioning_authority.verifying_key())];
+    let signer = [builder.authority()?];
     let path = folder.join(reference::FILE);
     let values = trustbox_keys::reference::read(std::slice::from_ref(&path), &signer)?;
     let again = builder.write_reference(&builder.work("reference")?)?;
