@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::early::Verity;
 use crate::storage::Place;
-use crate::{block, data, enclave, storage};
+use crate::{block, data, enclave, network, storage};
 
 /// The report's first field; whoever reads a console looks for it.
 const FORMAT: u32 = 1;
@@ -35,6 +35,7 @@ pub(crate) fn run() -> Result<()> {
         "tee": tee(),
         "enclave": fs::read_to_string(enclave::ANSWER).ok(),
         "storage": [storage::TEE.found(), data::DATA.found()],
+        "network": network::found(),
         "failed": failed(),
         "hardening": hardening::look(Path::new("/"), &command_line)?,
         "units": units(),
