@@ -59,7 +59,8 @@ impl Description {
 
     /// Names of all packages of an image, each once.
     pub(crate) fn names(&self, edition: Edition) -> Vec<&str> {
-        let mut names: Vec<&str> = self.root(edition).chain(&self.early).map(|part| part.name.as_str()).collect();
+        let mut names: Vec<&str> =
+            self.root(edition).chain(&self.early).map(|part| part.name.as_str()).collect();
         names.sort_unstable();
         names.dedup();
         names

@@ -177,7 +177,8 @@ fn all_below(folder: &Path) -> Result<Vec<PathBuf>> {
     let read = || format!("cannot read {}", folder.display());
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).with_context(read)? {
-        let (path, kind) = entry.and_then(|entry| Ok((entry.path(), entry.file_type()?))).with_context(read)?;
+        let (path, kind) =
+            entry.and_then(|entry| Ok((entry.path(), entry.file_type()?))).with_context(read)?;
         match kind {
             kind if kind.is_dir() => found.extend(all_below(&path)?),
             kind if kind.is_file() || kind.is_symlink() => found.push(path),

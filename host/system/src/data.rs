@@ -7,6 +7,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -23,6 +24,8 @@ pub(crate) const DATA: Place = Place::new("data", "/var/lib/data", "root");
 /// Folders in it that are elsewhere too: name, place, owner.
 const PROGRAMS: [&str; 3] = ["trustbox", "/var/lib/trustbox", "trustbox"];
 const CONTAINERS: [&str; 3] = ["containers", "/var/lib/containers", "root"];
+/// Where podman unpacks images, empty on each boot: its package has a line for systemd-tmpfiles, which is not here.
+const COPIES: &str = "/var/lib/containers/storage/tmp";
 /// What a file system with programs in it may not do.
 const STARTS: MountFlags =
     MountFlags::BIND.union(MountFlags::NODEV).union(MountFlags::NOSUID).union(MountFlags::NOATIME);
@@ -72,6 +75,12 @@ pub(crate) fn prepare() -> Result<()> {
         room(CONTAINERS)?;
         // The rest of the partition stays as it is: nothing in it is started.
         mount_remount(CONTAINERS[1], STARTS, c"").context("cannot mount the containers' storage")?;
+        let _ = fs::remove_dir_all(COPIES);
+        fs::create_dir_all(COPIES).with_context(|| format!("cannot make {COPIES}"))?;
+        // Root of a container is somebody else: it passes through to its own.
+        for folder in Path::new(COPIES).ancestors().take_while(|folder| *folder != Path::new("/var/lib")) {
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o711))?;
+        }
     }
     Ok(())
 }

@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 const OWN: &str = "/var/lib/data/network";
 /// Where they come before those of the image; where both have one of the same name, only this one counts.
 const USED: &str = "/run/systemd/network";
+/// Interfaces, and what udev would write of a device that it is done with.
+const INTERFACES: &str = "/sys/class/net";
+const ANNOUNCED: &str = "/run/udev/data";
 /// What systemd-networkd says of all links together.
 const STATE: &str = "/run/systemd/netif/state";
 /// `/etc/resolv.conf` points there.
@@ -24,7 +27,18 @@ const MOST_SERVERS: usize = 3;
 
 /// Puts the data partition's files where they count. One that is none is left out: the device keeps the addresses it can have.
 pub(crate) fn prepare() -> Result<()> {
+    announce().context("cannot announce the interfaces")?;
     put(Path::new(OWN), Path::new(USED))
+}
+
+/// There is no udev, for whose word systemd-networkd waits: interfaces that are there now have it from us.
+fn announce() -> Result<()> {
+    fs::create_dir_all(ANNOUNCED)?;
+    for interface in fs::read_dir(INTERFACES)? {
+        let number = fs::read_to_string(interface?.path().join("ifindex"))?;
+        fs::write(Path::new(ANNOUNCED).join(format!("n{}", number.trim())), "I:1\n")?;
+    }
+    Ok(())
 }
 
 fn put(own: &Path, used: &Path) -> Result<()> {
@@ -133,8 +147,12 @@ mod tests {
 
     #[test]
     fn a_name_server_is_an_address() {
-        let state = "OPER_STATE=routable\nDNS=10.0.2.3 fec0::3 options\\nx dns.example 10.0.2.3:53#x\nNTP=1.2.3.4\n";
-        assert_eq!(servers(state).iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.2.3", "fec0::3"]);
+        let state =
+            "OPER_STATE=routable\nDNS=10.0.2.3 fec0::3 options\\nx dns.example 10.0.2.3:53#x\nNTP=1.2.3.4\n";
+        assert_eq!(
+            servers(state).iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["10.0.2.3", "fec0::3"]
+        );
         assert!(servers("OPER_STATE=off\n").is_empty());
     }
 

@@ -72,7 +72,10 @@ pub(crate) fn run(builder: &Builder) -> Result<Vec<Case>> {
         "the kernel restarts where an octet of the root is changed, and the third time ends in the other slot",
         bench.changed_root(),
     );
-    case("an image with containers starts them closed, and has the addresses of its own file", bench.containers());
+    case(
+        "an image with containers starts them closed, and has the addresses of its own file",
+        bench.containers(),
+    );
     add("a disk without room ends writing, with the place", bench.full());
     Ok(cases)
 }
