@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::mount::{MountFlags, mount_bind, mount_remount};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount_bind, mount_change, mount_remount};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -75,6 +75,8 @@ pub(crate) fn prepare() -> Result<()> {
         room(CONTAINERS)?;
         // The rest of the partition stays as it is: nothing in it is started.
         mount_remount(CONTAINERS[1], STARTS, c"").context("cannot mount the containers' storage")?;
+        // What is mounted in it is in no other place.
+        mount_change(CONTAINERS[1], MountPropagationFlags::PRIVATE)?;
         let _ = fs::remove_dir_all(COPIES);
         fs::create_dir_all(COPIES).with_context(|| format!("cannot make {COPIES}"))?;
         // Root of a container is somebody else: it passes through to its own.

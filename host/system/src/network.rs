@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 
 /// Files of systemd.network(5) on the data partition; root alone writes there.
 const OWN: &str = "/var/lib/data/network";
-/// Where they come before those of the image; where both have one of the same name, only this one counts.
+/// Where they count, and what their names get in front: the first file by name that fits an interface is taken.
 const USED: &str = "/run/systemd/network";
+const FIRST: &str = "10-";
 /// Interfaces, and what udev would write of a device that it is done with.
 const INTERFACES: &str = "/sys/class/net";
 const ANNOUNCED: &str = "/run/udev/data";
@@ -55,7 +56,8 @@ fn put(own: &Path, used: &Path) -> Result<()> {
         eprintln!("{}: left out: there are more than {MOST_FILES}", file.display());
     }
     for file in files.iter().take(MOST_FILES) {
-        let to = used.join(file.file_name().context("a file has no name")?);
+        let name = file.file_name().context("a file has no name")?.to_string_lossy();
+        let to = used.join(format!("{FIRST}{name}"));
         fs::write(&to, fs::read(file)?).with_context(|| format!("cannot write {}", to.display()))?;
     }
     Ok(())
@@ -87,7 +89,11 @@ pub(crate) fn found() -> Value {
     let read = |name: &str| fs::read_to_string(name).unwrap_or_default();
     let four = addresses_4(&read("/proc/net/fib_trie")).into_iter().map(IpAddr::from);
     let six = addresses_6(&read("/proc/net/if_inet6")).into_iter().map(IpAddr::from);
-    json!({"addresses": four.chain(six).collect::<Vec<_>>(), "name_servers": servers(&read(STATE))})
+    json!({"addresses": four.chain(six).collect::<Vec<_>>(), "name_servers": asked(&read(RESOLV))})
+}
+
+fn asked(resolv: &str) -> Vec<&str> {
+    resolv.lines().filter_map(|line| line.strip_prefix("nameserver ")).collect()
 }
 
 /// The kernel's table of routes names each address of its own as a host: `|-- ADDRESS`, then `/32 host LOCAL`.
@@ -134,7 +140,7 @@ mod tests {
             names
         };
         put(&own, &used).unwrap();
-        assert_eq!(names(), ["a.network"]);
+        assert_eq!(names(), ["10-a.network"]);
         for number in 0..MOST_FILES {
             fs::write(own.join(format!("m{number:02}.network")), "").unwrap();
         }

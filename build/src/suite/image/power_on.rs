@@ -30,9 +30,8 @@ const OTHER_SLOT: &str = "trustbox: slot boot-b\r";
 const CORRUPT: &str = "device-mapper: verity: ";
 /// The device that `boots` leaves.
 const DEVICE: &str = "device.img";
-/// What QEMU's router gives: an address and a name server by DHCP, a network by IPv6.
+/// What QEMU's router gives: an address by DHCP, a network by IPv6. Where nobody else can be reached, it names no server of names.
 const ADDRESS: &str = "10.0.2.15";
-const NAME_SERVER: &str = "10.0.2.3";
 const NETWORK: &str = "fec0::";
 
 impl Bench<'_> {
@@ -178,14 +177,12 @@ fn readings_in(answer: &str) -> Option<u32> {
     readings.1.parse().ok().filter(|_| equal)
 }
 
-/// Addresses of both kinds, and who is asked for names.
+/// Addresses of both kinds.
 fn reachable(network: &Value) -> Result<()> {
     let addresses: Vec<&str> =
         network["addresses"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     ensure!(addresses.contains(&ADDRESS), "no {ADDRESS} in {network}");
     ensure!(addresses.iter().any(|address| address.starts_with(NETWORK)), "no {NETWORK} in {network}");
-    let servers = network["name_servers"].as_array();
-    ensure!(servers.is_some_and(|servers| servers.contains(&NAME_SERVER.into())), "{network}");
     Ok(())
 }
 
