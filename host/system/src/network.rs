@@ -4,6 +4,7 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -23,6 +24,10 @@ const RESOLV: &str = "/run/trustbox-resolver/resolv.conf";
 /// More than this nobody means.
 const MOST_FILES: usize = 16;
 const MOST_OCTETS: u64 = 16 << 10;
+/// How long the boot report waits for a first address, and then for one of the other kind.
+const PATIENCE: Duration = Duration::from_secs(10);
+const OTHER_KIND: Duration = Duration::from_secs(3);
+const LOOK: Duration = Duration::from_millis(100);
 /// What the C library reads (resolv.conf(5)).
 const MOST_SERVERS: usize = 3;
 
@@ -86,10 +91,32 @@ fn servers(state: &str) -> Vec<IpAddr> {
 
 /// For the boot report: addresses that others can reach, and name servers.
 pub(crate) fn found() -> Value {
-    let read = |name: &str| fs::read_to_string(name).unwrap_or_default();
+    json!({"addresses": settled(), "name_servers": asked(&read(RESOLV))})
+}
+
+/// Addresses, as soon as there are both kinds or nobody waits any more.
+fn settled() -> Vec<IpAddr> {
+    let start = Instant::now();
+    let mut first = None;
+    loop {
+        let found = addresses();
+        let both = found.iter().any(IpAddr::is_ipv4) && found.iter().any(IpAddr::is_ipv6);
+        first = first.or((!found.is_empty()).then(Instant::now));
+        let over = first.map_or(start.elapsed() > PATIENCE, |first| first.elapsed() > OTHER_KIND);
+        if both || over {
+            return found;
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+fn addresses() -> Vec<IpAddr> {
     let four = addresses_4(&read("/proc/net/fib_trie")).into_iter().map(IpAddr::from);
-    let six = addresses_6(&read("/proc/net/if_inet6")).into_iter().map(IpAddr::from);
-    json!({"addresses": four.chain(six).collect::<Vec<_>>(), "name_servers": asked(&read(RESOLV))})
+    four.chain(addresses_6(&read("/proc/net/if_inet6")).into_iter().map(IpAddr::from)).collect()
+}
+
+fn read(name: &str) -> String {
+    fs::read_to_string(name).unwrap_or_default()
 }
 
 fn asked(resolv: &str) -> Vec<&str> {
