@@ -26,7 +26,7 @@ const MOST_FILES: usize = 16;
 const MOST_OCTETS: u64 = 16 << 10;
 /// How long the boot report waits for a first address, and then for one of the other kind.
 const PATIENCE: Duration = Duration::from_secs(10);
-const OTHER_KIND: Duration = Duration::from_secs(3);
+const OTHER_KIND: Duration = Duration::from_secs(8);
 const LOOK: Duration = Duration::from_millis(100);
 /// What the C library reads (resolv.conf(5)).
 const MOST_SERVERS: usize = 3;
