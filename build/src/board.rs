@@ -210,6 +210,8 @@ pub(crate) struct ImageFacts {
     pub(crate) early_modules: Vec<String>,
     /// Modules of the root; loading ends after them.
     pub(crate) modules: Vec<String>,
+    /// What containers need besides.
+    pub(crate) container_modules: Vec<String>,
     /// Where the firmware is on the medium, if it is not where a boot ROM reads it.
     pub(crate) firmware: Option<u64>,
 }

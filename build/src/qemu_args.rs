@@ -55,7 +55,8 @@ pub(crate) fn tool(images: &Images, options: &BootOptions, console: Console, fol
     lab(extras(tool, options), &options.lab, folders.sockets)
 }
 
-/// The whole command for a device that boots from a medium and has nothing of ours but a factory's port.
+/// The whole command for a device that boots from a medium and has nothing of ours but a factory's port, and an Ethernet where a
+/// router of QEMU's answers and nobody else can be reached.
 pub(crate) fn image_tool(
     emulator: &Emulator,
     medium: &Path,
@@ -75,6 +76,8 @@ pub(crate) fn image_tool(
     let secure = joined("file,id=secure", &option("path", &logs.join("secure.log")));
     let tool =
         tool.arg("-chardev").arg(secure).args(["-serial", "chardev:secure", "-device", "virtio-serial-pci"]);
+    let tool = tool.args(["-netdev", "user,id=net,restrict=on"]);
+    let tool = tool.args(["-device", "virtio-net-pci,netdev=net,romfile="]);
     let port = joined("socket,id=factory", &option("path", &sockets.join("factory")));
     tool.arg("-chardev").arg(port).args(["-device", "virtserialport,chardev=factory,name=trustbox.factory"])
 }

@@ -26,7 +26,7 @@ use crate::ui;
 const TURNS: usize = 5;
 /// Steps that are made anew for the build's time: everything behind programs and packages.
 const STEPS: [&str; 3] = ["image-root", "image-early", "signed-image"];
-const PRODUCTION: Edition = Edition { dev: false };
+const PRODUCTION: Edition = Edition { dev: false, containers: false };
 /// How long a boot may take beside other work.
 const LIMIT: Duration = Duration::from_secs(300);
 

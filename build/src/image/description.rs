@@ -7,6 +7,8 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow};
 use serde::Deserialize;
 
+use crate::image::parts::Edition;
+
 /// The whole description.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -20,6 +22,9 @@ pub(crate) struct Description {
     /// Packages of the RAM disk.
     #[serde(rename = "early-package")]
     pub(crate) early: Vec<Part>,
+    /// What an image for containers has besides.
+    #[serde(rename = "container-package")]
+    containers: Vec<Part>,
     /// What a `-dev` image has besides.
     pub(crate) dev_package: Part,
     pub(crate) dev_links: BTreeMap<String, String>,
@@ -46,13 +51,16 @@ impl Description {
     }
 
     /// Packages of the root, the one for development last.
-    pub(crate) fn root(&self, dev: bool) -> impl Iterator<Item = &Part> {
-        self.packages.iter().chain(std::iter::once(&self.dev_package).filter(move |_| dev))
+    pub(crate) fn root(&self, edition: Edition) -> impl Iterator<Item = &Part> {
+        let containers = self.containers.iter().filter(move |_| edition.containers);
+        let dev = std::iter::once(&self.dev_package).filter(move |_| edition.dev);
+        self.packages.iter().chain(containers).chain(dev)
     }
 
     /// Names of all packages of an image, each once.
-    pub(crate) fn names(&self, dev: bool) -> Vec<&str> {
-        let mut names: Vec<&str> = self.root(dev).chain(&self.early).map(|part| part.name.as_str()).collect();
+    pub(crate) fn names(&self, edition: Edition) -> Vec<&str> {
+        let mut names: Vec<&str> =
+            self.root(edition).chain(&self.early).map(|part| part.name.as_str()).collect();
         names.sort_unstable();
         names.dedup();
         names
@@ -120,10 +128,12 @@ mod tests {
     #[test]
     fn development_images_differ_by_one_package() {
         let description = repository();
-        let (production, dev) = (description.names(false), description.names(true));
+        let production = description.names(Edition::default());
+        let dev = description.names(Edition { dev: true, ..Edition::default() });
         let more: Vec<_> = dev.iter().filter(|name| !production.contains(name)).collect();
         assert_eq!(more, [&"busybox-static"]);
-        let paths = description.packages.iter().chain(&description.early).flat_map(|part| &part.files);
+        let containers = Edition { containers: true, ..Edition::default() };
+        let paths = description.root(containers).chain(&description.early).flat_map(|part| &part.files);
         assert!(paths.chain(description.links.keys()).all(|path| {
             !["sh", "bash", "dash", "busybox", "sshd", "login", "agetty"]
                 .contains(&path.rsplit('/').next().unwrap())

@@ -114,7 +114,7 @@ impl Manifest {
 pub(crate) fn packages(facts: &Facts<'_>) -> Result<Vec<Package>> {
     let description = Description::load(&facts.builder.image_folder())?;
     let kernel = facts.builder.board.linux.package.as_str();
-    let mut names = description.names(facts.request.edition.dev);
+    let mut names = description.names(facts.request.edition);
     names.extend(SOURCES);
     names.push(kernel);
     names.sort_unstable();

@@ -58,6 +58,12 @@ pub(crate) struct Args {
     /// With a shell on the console, for development; NOT-TRUSTED
     #[arg(long)]
     dev: bool,
+    /// With podman and crun, for containers that the image itself names
+    #[arg(long)]
+    containers: bool,
+    /// Files of your own to put into the root besides, as units and containers; none replaces one of the image
+    #[arg(long, value_name = "DIR")]
+    with: Option<PathBuf>,
     /// Medium of a real board that the image is for
     #[arg(long, value_name = "MEDIUM", default_value = "sd")]
     medium: String,
@@ -95,14 +101,17 @@ impl Args {
     fn request(&self, builder: &Builder) -> Result<ImageRequest> {
         let counters = Counters { trusted: self.counter, normal: self.counter };
         let keys = builder.boot_keys_of(self.boot_keys.as_deref())?;
-        let (edition, medium) = (Edition { dev: self.dev }, self.medium.clone());
-        Ok(ImageRequest { edition, medium, counters, keys, root_keys: self.root_keys.clone() })
+        let edition = Edition { dev: self.dev, containers: self.containers };
+        let (more, medium) = (self.with.clone(), self.medium.clone());
+        Ok(ImageRequest { edition, more, medium, counters, keys, root_keys: self.root_keys.clone() })
     }
 }
 
 /// Which image.
 pub(crate) struct ImageRequest {
     pub(crate) edition: Edition,
+    /// A folder with files of somebody else.
+    pub(crate) more: Option<PathBuf>,
     pub(crate) medium: String,
     pub(crate) counters: Counters,
     pub(crate) keys: Keys,
@@ -130,7 +139,8 @@ impl ImageRequest {
     /// An image for SD cards with development keys.
     pub(crate) fn development(builder: &Builder, edition: Edition) -> Result<Self> {
         let (medium, counters) = ("sd".to_owned(), Counters::default());
-        Ok(Self { edition, medium, counters, keys: builder.boot_keys()?, root_keys: Choice::default() })
+        let keys = builder.boot_keys()?;
+        Ok(Self { edition, more: None, medium, counters, keys, root_keys: Choice::default() })
     }
 }
 
@@ -159,7 +169,7 @@ impl Builder {
         let keys = &request.keys;
         let firmware = self.image_firmware(request)?;
         let plan = Plan::of(self, firmware.boot_region)?;
-        let root = self.image_root(request.edition, firmware.state)?;
+        let root = self.image_root(request.edition, request.more.as_deref(), firmware.state)?;
         let fit = fs::read(self.image_fit(&root.root, request.edition, keys, &firmware.u_boot)?)?;
         let content = fs::read(&root.file)?;
         plan.fits(Fill::Boot, "the signed FIT", fit.len() as u64)?;

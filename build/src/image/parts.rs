@@ -26,11 +26,13 @@ const MODULES: &str = "usr/lib/trustbox/modules";
 /// Processors that compress: the result is the same for any number.
 pub(crate) const COMPRESSION: [&str; 6] = ["-comp", "zstd", "-Xcompression-level", "12", "-b", "256K"];
 
-/// Which image of a board.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// Which image of a board; the production image without containers where nothing is said.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Edition {
     /// With a shell, NOT-TRUSTED.
     pub(crate) dev: bool,
+    /// With podman and crun.
+    pub(crate) containers: bool,
 }
 
 /// A root file system with its hash tree, as it is written to a partition.
@@ -47,9 +49,15 @@ impl Builder {
         self.repo.root().join("platform/image")
     }
 
-    /// The root; `boot_state` is where the boot state is on the medium.
-    pub(crate) fn image_root(&self, edition: Edition, boot_state: u64) -> Result<RootImage> {
-        let tree = self.root_tree(edition, boot_state)?;
+    /// The root, with a folder's files besides; `boot_state` is where the boot state is on the medium.
+    pub(crate) fn image_root(
+        &self,
+        edition: Edition,
+        more: Option<&Path>,
+        boot_state: u64,
+    ) -> Result<RootImage> {
+        let mut tree = self.root_tree(edition, boot_state)?;
+        more.map(|folder| tree.more(folder)).transpose()?;
         let version = Tool::new("mksquashfs").arg("-version").command().output();
         let version =
             version.context("cannot start mksquashfs\nhelp: install Debian package squashfs-tools")?;
@@ -79,12 +87,12 @@ impl Builder {
     pub(crate) fn root_tree(&self, edition: Edition, boot_state: u64) -> Result<Tree> {
         let description = Description::load(&self.image_folder())?;
         let kernel = std::iter::once(self.board.linux.package.as_str());
-        self.check_scripts(description.names(edition.dev).into_iter().chain(kernel))?;
+        self.check_scripts(description.names(edition).into_iter().chain(kernel))?;
         let mut tree = Tree::default();
         for folder in &description.folders {
             tree.folder(folder);
         }
-        for part in description.root(edition.dev) {
+        for part in description.root(edition) {
             tree.package(part, &self.binary(&part.name)?)?;
         }
         tree.overlay(&self.image_folder().join("files"))?;
@@ -92,7 +100,13 @@ impl Builder {
         for name in PROGRAMS {
             tree.host_file(&format!("usr/bin/{name}"), &programs.join(name))?;
         }
-        self.put_modules(&mut tree, "system.list", &self.board.image()?.modules)?;
+        let facts = self.board.image()?;
+        let mut modules = facts.modules.clone();
+        if edition.containers {
+            modules.extend_from_slice(&facts.container_modules);
+            tree.overlay(&self.image_folder().join("containers"))?;
+        }
+        self.put_modules(&mut tree, "system.list", &modules)?;
         description.links.iter().for_each(|(path, to)| tree.link(path, to));
         if edition.dev {
             tree.overlay(&self.image_folder().join("dev"))?;
@@ -119,6 +133,7 @@ impl Builder {
     fn about(&self, edition: Edition, boot_state: u64) -> serde_json::Value {
         json!({
             "board": self.board.name.get_ref(), "version": env!("CARGO_PKG_VERSION"), "dev": edition.dev,
+            "containers": edition.containers,
             "board_profile": self.board.profile.name(), "boot_state": boot_state,
         })
     }

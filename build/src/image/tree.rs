@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::cpio::Archive;
 use crate::elf;
@@ -65,6 +65,28 @@ impl Tree {
         for source in files_below(folder)? {
             let path = source.strip_prefix(folder)?.to_string_lossy().into_owned();
             self.file(&path, fs::read(&source)?, false);
+        }
+        Ok(())
+    }
+
+    /// Adds files that are not ours. None takes the place of one that is there, or changes what a link means.
+    pub(crate) fn more(&mut self, folder: &Path) -> Result<()> {
+        for source in all_below(folder)? {
+            let path = source.strip_prefix(folder)?.to_string_lossy().into_owned();
+            let taken = path.match_indices('/').map(|(at, _)| path.get(..at).unwrap_or_default());
+            let taken = taken.chain([path.as_str()]).find(|part| {
+                self.entries.get(*part).is_some_and(|entry| *part == path || !matches!(entry, Entry::Folder))
+            });
+            if let Some(taken) = taken {
+                bail!(
+                    "{} would replace /{taken} of the image\nhelp: give it another name; settings of systemd and podman have folders for more files",
+                    source.display()
+                );
+            }
+            match fs::read_link(&source) {
+                Ok(to) => self.link(&path, &to.to_string_lossy()),
+                Err(_) => self.host_file(&path, &source)?,
+            }
         }
         Ok(())
     }
@@ -150,6 +172,22 @@ impl Tree {
     }
 }
 
+/// Files and links.
+fn all_below(folder: &Path) -> Result<Vec<PathBuf>> {
+    let read = || format!("cannot read {}", folder.display());
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).with_context(read)? {
+        let (path, kind) =
+            entry.and_then(|entry| Ok((entry.path(), entry.file_type()?))).with_context(read)?;
+        match kind {
+            kind if kind.is_dir() => found.extend(all_below(&path)?),
+            kind if kind.is_file() || kind.is_symlink() => found.push(path),
+            _ => bail!("{} is no file, no folder and no link", path.display()),
+        }
+    }
+    Ok(found)
+}
+
 fn below(root: &Path, path: &str) -> Result<PathBuf> {
     let plain = path.split('/').all(|part| !part.is_empty() && part != "." && part != "..");
     ensure!(plain, "{path} is no path below a root");
@@ -171,6 +209,31 @@ fn open_folders(folder: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_of_others_replace_nothing() {
+        let mut tree = Tree::default();
+        tree.file("usr/bin/tool", b"x".to_vec(), true);
+        tree.link("bin", "usr/bin");
+        tree.folder("etc");
+        let with = |path: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join(path);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, "y").unwrap();
+            folder
+        };
+        for (path, taken) in
+            [("usr/bin/tool", "/usr/bin/tool"), ("bin/other", "/bin"), ("usr/bin/tool/x", "/usr/bin/tool")]
+        {
+            let error = tree.more(with(path).path()).unwrap_err().to_string();
+            assert!(error.contains(&format!("would replace {taken} of the image\nhelp: ")), "{error}");
+        }
+        let mine = with("etc/mine");
+        std::os::unix::fs::symlink("mine", mine.path().join("etc/link")).unwrap();
+        tree.more(mine.path()).unwrap();
+        assert!(tree.has("etc/mine") && matches!(&tree.entries["etc/link"], Entry::Link(to) if to == "mine"));
+    }
 
     #[test]
     fn what_is_written_does_not_depend_on_the_order_and_has_no_more_rights() {

@@ -1,22 +1,34 @@
 //! The data partition: LUKS2, whose key comes from the TEE and is of this device and its owner's time. Made once there is an owner,
 //! opened on every boot; nobody types anything, and the key is on no medium.
 //!
-//! As with the TEE's storage it has the name of something unfinished until the file system in it is whole and on the medium: a
+//! Each who keeps something has a folder of its own in it, mounted where it is looked for; only what containers are made of may be
+//! started. As with the TEE's storage it has the name of something unfinished until the file system in it is whole and on the medium: a
 //! power cut before that makes the next boot start again. One that another device or another owner made is left as it is.
 
+use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount_bind, mount_change, mount_remount};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::block;
-use crate::storage::{Content, EXT4, Mark, Place, UNFINISHED, head, make_ext4, run};
+use crate::storage::{Content, EXT4, Mark, Place, UNFINISHED, give, head, make_ext4, run};
+use crate::{block, report};
 
 /// The partition.
-pub(crate) const DATA: Place = Place::new("data", "/var/lib/trustbox", "trustbox");
+pub(crate) const DATA: Place = Place::new("data", "/var/lib/data", "root");
+/// Folders in it that are elsewhere too: name, place, owner.
+const PROGRAMS: [&str; 3] = ["trustbox", "/var/lib/trustbox", "trustbox"];
+const CONTAINERS: [&str; 3] = ["containers", "/var/lib/containers", "root"];
+/// Where podman unpacks images, empty on each boot: its package has a line for systemd-tmpfiles, which is not here.
+const COPIES: &str = "/var/lib/containers/storage/tmp";
+/// What a file system with programs in it may not do.
+const STARTS: MountFlags =
+    MountFlags::BIND.union(MountFlags::NODEV).union(MountFlags::NOSUID).union(MountFlags::NOATIME);
 /// Where it is, opened.
 const OPENED: &str = "/dev/mapper/data";
 const CRYPTSETUP: &str = "/usr/sbin/cryptsetup";
@@ -57,7 +69,31 @@ pub(crate) fn prepare() -> Result<()> {
         Content::Nothing | Content::Unfinished => make(&device, &key)?,
         Content::Other => bail!("partition {} holds something else: it is left as it is", DATA.partition),
     }
-    DATA.mount(Path::new(OPENED))
+    DATA.mount(Path::new(OPENED))?;
+    room(PROGRAMS)?;
+    if report::image()?["containers"] == true {
+        room(CONTAINERS)?;
+        // The rest of the partition stays as it is: nothing in it is started.
+        mount_remount(CONTAINERS[1], STARTS, c"").context("cannot mount the containers' storage")?;
+        // What is mounted in it is in no other place.
+        mount_change(CONTAINERS[1], MountPropagationFlags::PRIVATE)?;
+        let _ = fs::remove_dir_all(COPIES);
+        fs::create_dir_all(COPIES).with_context(|| format!("cannot make {COPIES}"))?;
+        // Root of a container is somebody else: it passes through to its own.
+        for folder in Path::new(COPIES).ancestors().take_while(|folder| *folder != Path::new("/var/lib")) {
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o711))?;
+        }
+    }
+    Ok(())
+}
+
+/// A folder of its owner, at its place.
+fn room([name, place, owner]: [&str; 3]) -> Result<()> {
+    let folder = Path::new(DATA.target).join(name);
+    fs::create_dir_all(&folder)?;
+    fs::create_dir_all(place)?;
+    mount_bind(&folder, place).with_context(|| format!("cannot mount {place}"))?;
+    give(Path::new(place), owner)
 }
 
 /// A plain file system, as earlier images had it there, is something else.
@@ -90,7 +126,7 @@ fn make(device: &Path, key: &[u8]) -> Result<()> {
     open(device, key)?;
     make_ext4(Path::new(OPENED), DATA.partition)?;
     run(cryptsetup().args(["config", "--label", DATA.partition]).arg(device))?;
-    Ok(std::fs::File::open(device)?.sync_all()?)
+    Ok(fs::File::open(device)?.sync_all()?)
 }
 
 fn open(device: &Path, key: &[u8]) -> Result<()> {

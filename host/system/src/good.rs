@@ -1,6 +1,8 @@
-//! A boot that came so far gives its slot all its tries back; without it U-Boot takes the other slot after some.
+//! A boot that came so far, and whose root is whole, gives its slot all its tries back; without it U-Boot takes the other slot after
+//! some.
 
 use std::fs::{File, OpenOptions};
+use std::io;
 use std::os::unix::fs::FileExt;
 
 use anyhow::{Context, Result};
@@ -12,8 +14,12 @@ use crate::{block, report};
 /// Tries of a slot that was found to be good.
 const TRIES: u8 = 3;
 
+/// The verified root.
+const ROOT: &str = "/dev/dm-0";
+
 /// Writes the record that U-Boot did not read.
 pub(crate) fn mark() -> Result<()> {
+    whole()?;
     let slot = block::slot()?;
     let image: Value = report::image()?;
     let at = image["boot_state"].as_u64().context("the image names no place of the boot state")?;
@@ -23,6 +29,14 @@ pub(crate) fn mark() -> Result<()> {
         file.read(true).write(true).open(&disk).with_context(|| format!("cannot open {}", disk.display()))?;
     write(&file, at, usize::from(slot == 'b'))
         .with_context(|| format!("cannot write the boot state to {}", disk.display()))
+}
+
+/// Reads the root to its end: a damaged block restarts the device here, as long as that costs the slot a try. Read later, after the
+/// tries were given back, it would restart the device for ever.
+fn whole() -> Result<()> {
+    let mut root = File::open(ROOT).with_context(|| format!("cannot open {ROOT}"))?;
+    io::copy(&mut root, &mut io::sink()).with_context(|| format!("cannot read {ROOT}"))?;
+    Ok(())
 }
 
 fn write(file: &File, at: u64, slot: usize) -> Result<()> {

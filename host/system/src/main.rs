@@ -11,6 +11,7 @@ mod enclave;
 mod factory;
 mod good;
 mod modules;
+mod network;
 mod report;
 mod storage;
 
@@ -30,11 +31,13 @@ fn main() -> ExitCode {
         "data" => data::prepare(),
         "factory" => factory::run(),
         "enclave" => enclave::run(),
+        "network" => network::prepare(),
+        "resolver" => network::name_servers(),
         "report" => report::run(),
         "good" => good::mark(),
         _ => {
             eprintln!(
-                "error: unknown command {word:?}\nhelp: modules, storage, data, factory, enclave, report, good"
+                "error: unknown command {word:?}\nhelp: modules, storage, data, network, resolver, factory, enclave, report, good"
             );
             return ExitCode::from(WRONG_USAGE);
         }

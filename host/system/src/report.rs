@@ -14,14 +14,14 @@ use serde_json::{Value, json};
 
 use crate::early::Verity;
 use crate::storage::Place;
-use crate::{block, data, enclave, storage};
+use crate::{block, data, enclave, network, storage};
 
 /// The report's first field; whoever reads a console looks for it.
 const FORMAT: u32 = 1;
 const CONSOLE: &str = "/dev/console";
 /// What the image says of itself.
 const IMAGE: &str = "/usr/lib/trustbox/image.json";
-/// Lines that are shown of a unit that failed.
+/// Lines that are shown of a unit that failed: what its programs said, not what is said of it.
 const LINES: &str = "3";
 
 /// Looks, and writes the line.
@@ -35,6 +35,7 @@ pub(crate) fn run() -> Result<()> {
         "tee": tee(),
         "enclave": fs::read_to_string(enclave::ANSWER).ok(),
         "storage": [storage::TEE.found(), data::DATA.found()],
+        "network": network::found(),
         "failed": failed(),
         "hardening": hardening::look(Path::new("/"), &command_line)?,
         "units": units(),
@@ -86,7 +87,12 @@ fn is_encrypted(device: &str) -> bool {
 fn failed() -> Value {
     let listed = lines("/usr/bin/systemctl", &["list-units", "--failed", "--plain", "--no-legend"]);
     let units = listed.iter().filter_map(|line| line.split_whitespace().next());
-    let said = |unit: &str| lines("/usr/bin/journalctl", &["-b", "-q", "-o", "cat", "-n", LINES, "-u", unit]);
+    let said = |unit: &str| {
+        lines(
+            "/usr/bin/journalctl",
+            &["-b", "-q", "-o", "cat", "-n", LINES, &format!("_SYSTEMD_UNIT={unit}")],
+        )
+    };
     units.map(|unit| (unit.to_owned(), json!(said(unit)))).collect::<serde_json::Map<_, _>>().into()
 }
 

@@ -44,10 +44,15 @@ impl Place {
         let flags = MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC | MountFlags::NOATIME;
         mount(device, self.target, "ext4", flags, c"data=journal")
             .with_context(|| format!("cannot mount partition {}", self.partition))?;
-        let owner = number("/etc/passwd", self.owner)?;
-        chown(self.target, Some(owner), Some(owner))?;
-        Ok(fs::set_permissions(self.target, fs::Permissions::from_mode(0o700))?)
+        give(Path::new(self.target), self.owner)
     }
+}
+
+/// Hands a folder to its owner, and to nobody else.
+pub(crate) fn give(folder: &Path, owner: &str) -> Result<()> {
+    let owner = number("/etc/passwd", owner)?;
+    chown(folder, Some(owner), Some(owner))?;
+    Ok(fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?)
 }
 
 /// Where a format has its magic number and its name.

@@ -1,6 +1,7 @@
 //! The OS image on the emulated device: what `tb image` makes boots from power-on to an enclave's answer, is closed as it should be, and
 //! nobody takes it once an octet of it is another one.
 
+mod containers;
 mod flash;
 mod power_on;
 
@@ -23,8 +24,10 @@ use crate::ui;
 use crate::verify::{self, Expected};
 
 const GROUP: &str = "image";
-/// The octets that a compressed root without a container runtime may have.
-const MOST: u64 = 60 << 20;
+/// The octets that a compressed root may have, without a container runtime and with it.
+const MOST: [u64; 2] = [60 << 20, 120 << 20];
+/// What production lacks of an image with containers: 33 files of packages, 7 of ours, a kernel module.
+const CONTAINER_FILES: usize = 41;
 /// Steps of the firmware, which are not made again elsewhere.
 const FIRMWARE: [&str; 11] = [
     "optee-os-source",
@@ -66,7 +69,14 @@ pub(crate) fn run(builder: &Builder) -> Result<Vec<Case>> {
         bench.boots(),
     );
     case("U-Boot takes the other slot where an octet of the FIT is changed", bench.changed_fit());
-    case("the kernel restarts where an octet of the root is changed", bench.changed_root());
+    case(
+        "the kernel restarts where an octet of the root is changed, and the third time ends in the other slot",
+        bench.changed_root(),
+    );
+    case(
+        "an image with containers starts them closed, and has the addresses of its own file",
+        bench.containers(),
+    );
     add("a disk without room ends writing, with the place", bench.full());
     add("a disk of the kernel's is written, read back, verified, and refused while it is used", bench.disk());
     Ok(cases)
@@ -83,7 +93,7 @@ struct Bench<'a> {
 impl<'a> Bench<'a> {
     fn new(builder: &'a Builder) -> Result<Self> {
         let folder = builder.work("suite-image")?;
-        let made = builder.image(&ImageRequest::development(builder, Edition { dev: false })?)?;
+        let made = builder.image(&ImageRequest::development(builder, Edition::default())?)?;
         let image = folder.join("a.img");
         made.write(&image)?;
         let (tools, _) = builder.emulated_u_boot(&builder.boot_keys()?)?;
@@ -106,7 +116,7 @@ impl<'a> Bench<'a> {
             open.map(|check| check.what.to_string()).unwrap_or_default()
         );
         let octets = self.made.root_octets();
-        ensure!(octets <= MOST, "the root has {octets} octets, {MOST} are allowed");
+        ensure!(octets <= MOST[0], "the root has {octets} octets, {} are allowed", MOST[0]);
         Ok(())
     }
 
@@ -137,8 +147,8 @@ impl<'a> Bench<'a> {
     }
 
     fn production(&self) -> Result<()> {
-        let [production, dev] = [false, true].map(|dev| self.builder.root_tree(Edition { dev }, 0));
-        let (production, dev) = (production?, dev?);
+        let tree = |dev, containers| self.builder.root_tree(Edition { dev, containers }, 0);
+        let (production, dev, containers) = (tree(false, false)?, tree(true, false)?, tree(false, true)?);
         let more: Vec<_> = dev.paths().filter(|path| !production.has(path)).collect();
         let wanted = [
             "etc/systemd/system/multi-user.target.wants/trustbox-shell.service",
@@ -147,8 +157,14 @@ impl<'a> Bench<'a> {
             "usr/lib/systemd/system/trustbox-shell.service",
         ];
         ensure!(more == wanted, "-dev has besides: {more:?}");
-        let lacking = production.paths().find(|path| !dev.has(path));
-        ensure!(lacking.is_none(), "-dev lacks {lacking:?}");
+        for (name, other) in [("-dev", &dev), ("the image with containers", &containers)] {
+            let lacking = production.paths().find(|path| !other.has(path));
+            ensure!(lacking.is_none(), "{name} lacks {lacking:?}");
+        }
+        let runtime = ["usr/bin/podman", "usr/bin/crun", "usr/bin/conmon", "usr/lib/podman/netavark"];
+        ensure!(runtime.iter().all(|path| containers.has(path)), "no {runtime:?}");
+        let more: Vec<_> = containers.paths().filter(|path| !production.has(path)).collect();
+        ensure!(more.len() == CONTAINER_FILES, "{} files for containers: {more:?}", more.len());
         Ok(())
     }
 
@@ -262,14 +278,25 @@ impl<'a> Bench<'a> {
 
     /// A copy of the image with some octets changed.
     fn copy(&self, name: &str, places: &[u64]) -> Result<PathBuf> {
-        let copy = self.file(name);
-        Tool::new("cp").arg("--sparse=always").arg(&self.image).arg(&copy).output()?;
-        let file = OpenOptions::new().read(true).write(true).open(&copy)?;
-        for at in places {
-            let mut octet = [0];
-            file.read_exact_at(&mut octet, *at)?;
-            file.write_all_at(&[octet[0] ^ 1], *at)?;
-        }
+        let copy = self.copy_of(&self.image, name)?;
+        change(&copy, places)?;
         Ok(copy)
     }
+
+    fn copy_of(&self, from: &Path, name: &str) -> Result<PathBuf> {
+        let copy = self.file(name);
+        Tool::new("cp").arg("--sparse=always").arg(from).arg(&copy).output()?;
+        Ok(copy)
+    }
+}
+
+/// Changes octets of a file; twice is not at all.
+fn change(file: &Path, places: &[u64]) -> Result<()> {
+    let file = OpenOptions::new().read(true).write(true).open(file)?;
+    for at in places {
+        let mut octet = [0];
+        file.read_exact_at(&mut octet, *at)?;
+        file.write_all_at(&[octet[0] ^ 1], *at)?;
+    }
+    Ok(())
 }

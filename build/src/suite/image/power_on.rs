@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use trustbox_boot_image::boot_state::{BootState, RECORD, STRIDE};
 
-use super::Bench;
+use super::{Bench, change};
 use crate::boot::emulated::end_of;
 use crate::image::emulate::{self, Machine, Options};
 use crate::image::factory::Factory;
@@ -28,12 +28,17 @@ const WRONG_KEY: i32 = 2;
 const REFUSED: &str = "trustbox: slot boot-a refused";
 const OTHER_SLOT: &str = "trustbox: slot boot-b\r";
 const CORRUPT: &str = "device-mapper: verity: ";
+/// The device that `boots` leaves.
+const DEVICE: &str = "device.img";
+/// What QEMU's router gives: an address by DHCP, a network by IPv6. Where nobody else can be reached, it names no server of names.
+const ADDRESS: &str = "10.0.2.15";
+const NETWORK: &str = "fec0::";
 
 impl Bench<'_> {
     /// The power goes while the first file system is made, and while the second one is. Then the device goes on as a new one would, and
     /// again after a restart.
     pub(super) fn boots(&self) -> Result<()> {
-        let state = self.file("device.img");
+        let state = self.file(DEVICE);
         let options = self.options(&self.image, Some(state.clone()));
         let factory = Factory::prepare(self.builder)?;
         for name in ["tee", "data"] {
@@ -59,6 +64,9 @@ impl Bench<'_> {
             ]);
             ensure!(report["storage"] == storage, "{}", report["storage"]);
             closed(&report["hardening"]).with_context(|| report.to_string())?;
+            let writable = &report["hardening"]["writable_and_executable"];
+            ensure!(writable.as_array().is_some_and(Vec::is_empty), "{writable}");
+            reachable(&report["network"])?;
             ensure!(
                 report["failed"].as_object().is_some_and(serde_json::Map::is_empty),
                 "failed: {}",
@@ -67,7 +75,8 @@ impl Bench<'_> {
             ensure!(number == 1 || report["tee"]["device_id"] == device, "another device after a restart");
             device = report["tee"]["device_id"].clone();
         }
-        self.tries(&state)?;
+        let tries = self.tries(&state)?;
+        ensure!(tries == [3, 3], "tries are {tries:?}");
         self.encrypted(&state)?;
         let used = verify_with(&state, &Expected::default(), &self.tools)?;
         ensure!(used.reason().is_none(), "a device that was used: {}", used.reason().unwrap_or_default());
@@ -114,14 +123,12 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// A boot that went well gave its slot its tries back.
-    fn tries(&self, state: &Path) -> Result<()> {
+    /// Tries that the slots have left.
+    fn tries(&self, state: &Path) -> Result<[u8; 2]> {
         let at = self.builder.board.verified()?.state.context("no verified.state")?;
         let medium = Medium::open(state)?;
         let records = [medium.read(at, RECORD as u64)?, medium.read(at + STRIDE, RECORD as u64)?];
-        let newest = BootState::newer([&records[0], &records[1]]).context("no boot state")?.0;
-        ensure!(newest.tries == [3, 3], "tries are {:?}", newest.tries);
-        Ok(())
+        Ok(BootState::newer([&records[0], &records[1]]).context("no boot state")?.0.tries)
     }
 
     pub(super) fn changed_fit(&self) -> Result<()> {
@@ -134,17 +141,30 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// The superblock of the root is what the first process reads first.
+    /// The superblock of the root is what the first process reads first; what is in the middle is perhaps read by nobody but who looks
+    /// whether all is there. Each boot costs the slot a try, and the device is the same one in the other slot.
     pub(super) fn changed_root(&self) -> Result<()> {
-        let part = self.made.plan.partition("root-a")?;
-        let image = self.copy("root-changed.img", &[part.start])?;
-        let mut machine = Machine::start(self.builder, &self.options(&image, None))?;
-        ensure!(machine.wait_for(CORRUPT, LIMIT), "{}", end_of(&machine.log()));
-        ensure!(machine.ends(LIMIT), "the device goes on:\n{}", end_of(&machine.log()));
+        let first = self.made.plan.partition("root-a")?.start;
+        let middle = first + self.made.root_octets() / 2;
+        let state = self.copy_of(&self.folder.join(DEVICE), "root-changed.img")?;
+        let options = self.options(&self.image, Some(state.clone()));
+        for (number, changed) in [vec![first], vec![], vec![first, middle]].iter().enumerate() {
+            change(&state, changed)?;
+            let mut machine = Machine::start(self.builder, &options)?;
+            ensure!(machine.wait_for(CORRUPT, LIMIT), "boot {number}: {}", end_of(&machine.log()));
+            ensure!(machine.ends(LIMIT), "the device goes on:\n{}", end_of(&machine.log()));
+            let tries = self.tries(&state)?;
+            ensure!(usize::from(tries[0]) == 2 - number, "after boot {number} tries are {tries:?}");
+        }
+        let boot = emulate::boot(self.builder, None, &options)?;
+        let report = boot.report.with_context(|| end_of(&boot.log))?;
+        ensure!(report["slot"] == "b" && report["enclave"].is_string(), "{report}");
+        let tries = self.tries(&state)?;
+        ensure!(tries == [0, 3], "tries are {tries:?}");
         Ok(())
     }
 
-    fn options(&self, image: &Path, state: Option<PathBuf>) -> Options {
+    pub(super) fn options(&self, image: &Path, state: Option<PathBuf>) -> Options {
         Options { image: image.to_path_buf(), state, limit: LIMIT, factory: false, console: false }
     }
 }
@@ -157,11 +177,26 @@ fn readings_in(answer: &str) -> Option<u32> {
     readings.1.parse().ok().filter(|_| equal)
 }
 
+/// Addresses of both kinds.
+fn reachable(network: &Value) -> Result<()> {
+    let addresses: Vec<&str> =
+        network["addresses"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    ensure!(addresses.contains(&ADDRESS), "no {ADDRESS} in {network}");
+    ensure!(addresses.iter().any(|address| address.starts_with(NETWORK)), "no {NETWORK} in {network}");
+    Ok(())
+}
+
 /// What a report must say of how a device is closed.
-fn closed(found: &Value) -> Result<()> {
-    for name in ["ports", "setuid", "shells", "logins", "writable_and_executable"] {
+pub(super) fn closed(found: &Value) -> Result<()> {
+    for name in ["setuid", "shells", "logins"] {
         ensure!(found[name].as_array().is_some_and(Vec::is_empty), "{name}: {}", found[name]);
     }
+    let ports = found["ports"].as_array().context("no ports")?;
+    let other = ports.iter().filter_map(Value::as_str).find(|port| {
+        // What renews the address: it takes answers of the server, at the address that it gave.
+        !(port.starts_with("udp ") && port.ends_with(":68")) || port.contains("00000000")
+    });
+    ensure!(other.is_none(), "ports: {}", found["ports"]);
     let wanted = serde_json::json!({"modules_closed": true, "modules_signed": true, "lockdown": "integrity", "firewall": "drop"});
     for (name, wanted) in wanted.as_object().into_iter().flatten() {
         ensure!(found[name] == *wanted, "{name} is {}", found[name]);

@@ -47,4 +47,10 @@ pub const CASES: &[Case] = &[
         invariants: &["INV-6", "INV-10"],
         run: |context| act(context, 5007, 1),
     },
+    Case {
+        id: 5008,
+        name: "a tee-supplicant that is killed before it answers costs the call, and no object",
+        invariants: &["INV-6", "INV-10"],
+        run: |context| act(context, 5008, 3),
+    },
 ];

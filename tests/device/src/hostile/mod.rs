@@ -37,6 +37,7 @@ pub const ACTS: &[Act] = &[
     Act { id: 5005, name: "call pseudo-TAs and enclaves", run: calls::direct },
     Act { id: 5006, name: "use everything up", run: calls::exhaust },
     Act { id: 5007, name: "kill tee-supplicant", run: supplicant::kill },
+    Act { id: 5008, name: "kill a silent tee-supplicant", run: supplicant::kill_silent },
     Act { id: 6011, name: "edit a file", run: files::edit },
     Act { id: 6012, name: "cut a file short", run: files::truncate },
     Act { id: 6013, name: "delete a file", run: files::delete },

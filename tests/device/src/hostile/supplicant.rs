@@ -28,14 +28,27 @@ const COMPLAINTS: &str = "/tmp/killed-in-a-call.log";
 
 /// Kills it while a reading is sealed, or while the meter is installed again.
 pub fn kill(context: &mut Context<'_>, random: &mut Random) -> Result<(), Stop> {
+    killed(context, random, false)
+}
+
+/// The same with one that answers nothing any more: what the call asks first, the directory of all objects, stays without an answer.
+pub fn kill_silent(context: &mut Context<'_>, random: &mut Random) -> Result<(), Stop> {
+    killed(context, random, true)
+}
+
+fn killed(context: &mut Context<'_>, random: &mut Random, silent: bool) -> Result<(), Stop> {
     let before = Model::of(&healthy(context)?);
     let again = context.again.clone().ok_or(Stop::Skipped("there is no tee-supplicant"))?;
     let (number, words) = running().ok_or(Stop::Skipped("tee-supplicant is no process here"))?;
     let step = if random.below(2) == 0 { Step::Record(1) } else { Step::Install(context.image.version) };
     let (kill_after, start_after) = (random.below(600), random.below(300));
+    let signal = |signal: &str| Process::new("kill").args([signal, &number.to_string()]).status();
+    if silent {
+        signal("-STOP")?;
+    }
     let mut call = begin(&again, step)?;
     thread::sleep(Duration::from_millis(kill_after));
-    Process::new("kill").args(["-9", &number.to_string()]).status()?;
+    signal("-9")?;
     thread::sleep(Duration::from_millis(start_after));
     restart(&words, &mut call)?;
     let ended = wait(&mut call, Instant::now() + LIMIT)?;
