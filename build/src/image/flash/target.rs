@@ -36,14 +36,26 @@ impl System {
         names
     }
 
+    /// What the kernel calls a device, whatever the file is called that stands for it.
+    fn name(&self, device: u64) -> Result<String> {
+        let link = self.sys.join("dev/block").join(format!("{}:{}", major(device), minor(device)));
+        let real = fs::canonicalize(link).context("the kernel knows no such device")?;
+        Ok(real.file_name().context("the device has no name")?.to_string_lossy().into_owned())
+    }
+
     /// What uses a device: `DEVICE is mounted at PLACE`.
     fn user(&self, name: &str) -> Option<String> {
         let device = format!("/dev/{name}");
+        let number =
+            fs::read_to_string(self.sys.join("class/block").join(name).join("dev")).unwrap_or_default();
         let text = |file: &str| fs::read_to_string(self.proc.join(file)).unwrap_or_default();
-        let mounts = text("self/mounts");
+        let mounts = text("self/mountinfo");
         let mut mounts = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-        if let Some(fields) = mounts.find(|fields| fields.first() == Some(&device.as_str())) {
-            let place = fields.get(1).copied().unwrap_or("?");
+        // Of some file systems the number is their own, and of others the name is whatever somebody wrote.
+        let of_it =
+            |fields: &Vec<&str>| fields.get(2) == Some(&number.trim()) || fields.contains(&device.as_str());
+        if let Some(fields) = mounts.find(of_it) {
+            let place = fields.get(4).copied().unwrap_or("?");
             let system = if place == "/" { ": this host runs from it" } else { "" };
             return Some(format!("{device} is mounted at {place}{system}"));
         }
@@ -97,13 +109,16 @@ impl Target {
     pub(super) fn examine(path: &Path, needed: u64, system: &System) -> Result<Self> {
         let shown = path.display();
         let Ok(found) = fs::metadata(path) else {
+            // A file there would be in memory, and nobody meant it.
+            ensure!(
+                !path.starts_with("/dev"),
+                "there is no device {shown}\nhelp: lsblk names those that there are"
+            );
             return Ok(Self { path: path.to_path_buf(), kind: Kind::New { size: needed } });
         };
         ensure!(!found.is_dir(), "{shown} is a folder\nhelp: name a device or a file");
         let kind = if found.file_type().is_block_device() {
-            let real = fs::canonicalize(path)?;
-            let name = real.file_name().context("the device has no name")?.to_string_lossy().into_owned();
-            disk(&name, system)?
+            disk(&system.name(found.rdev())?, system)?
         } else {
             ensure!(found.is_file(), "{shown} is neither a disk nor a file");
             Kind::File { size: found.size() }
@@ -155,6 +170,15 @@ impl Kind {
     }
 }
 
+/// The parts of a device's number, as Linux puts them together.
+fn major(device: u64) -> u64 {
+    (device >> 32 & !0xfff) | (device >> 8 & 0xfff)
+}
+
+fn minor(device: u64) -> u64 {
+    (device >> 12 & !0xff & 0xffff_ffff) | (device & 0xff)
+}
+
 /// A whole disk that nothing uses.
 fn disk(name: &str, system: &System) -> Result<Kind> {
     let folder = system.sys.join("class/block").join(name);
@@ -192,10 +216,12 @@ mod tests {
             for (path, text) in [
                 ("sys/class/block/sdx/size", "2048\n"),
                 ("sys/class/block/sdx/ro", "0\n"),
+                ("sys/class/block/sdx/dev", "8:0\n"),
+                ("sys/class/block/sdx1/dev", "8:1\n"),
                 ("sys/class/block/sdx/device/model", "CARD READER \n"),
                 ("sys/class/block/sdx/sdx1/partition", "1\n"),
                 ("sys/class/block/sdx1/partition", "1\n"),
-                ("proc/self/mounts", "tmpfs /run tmpfs rw 0 0\n"),
+                ("proc/self/mountinfo", "20 1 0:30 / /run rw - tmpfs tmpfs rw\n"),
                 ("proc/swaps", "Filename Type\n"),
             ] {
                 fake.put(path, text);
@@ -226,11 +252,15 @@ mod tests {
     fn whatever_is_used_is_refused_with_the_reason() {
         for (file, text, reason) in [
             (
-                "proc/self/mounts",
-                "/dev/sdx1 / ext4 rw 0 0\n",
+                "proc/self/mountinfo",
+                "21 1 8:1 / / rw,relatime shared:1 - ext4 /dev/root rw\n",
                 "/dev/sdx1 is mounted at /: this host runs from it",
             ),
-            ("proc/self/mounts", "/dev/sdx /mnt vfat rw 0 0\n", "/dev/sdx is mounted at /mnt"),
+            (
+                "proc/self/mountinfo",
+                "22 1 0:40 / /mnt rw - btrfs /dev/sdx rw\n",
+                "/dev/sdx is mounted at /mnt",
+            ),
             ("proc/swaps", "Filename\n/dev/sdx1 partition 1 0 -2\n", "/dev/sdx1 is swap space"),
             ("sys/class/block/sdx1/holders/dm-0", "", "/dev/sdx1 is used by dm-0"),
             ("sys/class/block/sdx/ro", "1\n", "/dev/sdx can only be read"),
@@ -241,6 +271,19 @@ mod tests {
             assert!(error.starts_with(reason) && error.contains("\nhelp: "), "{error}");
         }
         assert!(Fake::new().disk("sdx1").unwrap_err().starts_with("/dev/sdx1 is a partition"));
+    }
+
+    #[test]
+    fn numbers_are_taken_apart_as_linux_puts_them_together() {
+        for (device, parts) in [(0x801, (8, 1)), (0x10_03ff, (3, 511)), (0x1_0000_0000_0700, (0x1_0007, 0))] {
+            assert_eq!((major(device), minor(device)), parts, "{device:x}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_device_is_not_made_one() {
+        let error = Target::examine(Path::new("/dev/none"), 1, &System::here()).unwrap_err().to_string();
+        assert!(error.starts_with("there is no device /dev/none\nhelp: "), "{error}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::Bench;
 use crate::suite::Outcome;
@@ -16,23 +16,30 @@ const EXCLUSIVE: i32 = 0o200;
 /// Octets that a disk has more than the image.
 const MORE: u64 = 64 << 20;
 
-/// A file that the kernel offers as a disk with partitions, as long as this is there.
+/// A file that the kernel offers as a disk, as long as this is there.
 struct Disk(PathBuf);
 
 impl Drop for Disk {
     fn drop(&mut self) {
+        let _ = Tool::new("partx").arg("--delete").arg(&self.0).output();
         let _ = Tool::new("losetup").arg("--detach").arg(&self.0).output();
     }
 }
 
 impl Disk {
     fn of(file: &Path) -> Result<Self> {
-        let device = Tool::new("losetup").args(["--find", "--show", "--partscan"]).arg(file).output()?;
+        let device = Tool::new("losetup").args(["--find", "--show"]).arg(file).output()?;
         Ok(Self(device.trim().into()))
     }
 
-    fn partition(&self, number: usize) -> PathBuf {
-        format!("{}p{number}", self.0.display()).into()
+    /// A node of one of its partitions. Not every kernel looks for them by itself, and a host without udev makes no nodes.
+    fn partition(&self, number: usize, node: PathBuf) -> Result<PathBuf> {
+        Tool::new("partx").arg("--update").arg(&self.0).output()?;
+        let name = format!("{}p{number}", self.0.file_name().unwrap_or_default().display());
+        let numbers = fs::read_to_string(Path::new("/sys/class/block").join(name).join("dev"))?;
+        let (major, minor) = numbers.trim().split_once(':').context("the kernel says no number")?;
+        Tool::new("mknod").arg(&node).args(["b", major, minor]).output()?;
+        Ok(node)
     }
 }
 
@@ -96,7 +103,7 @@ impl Bench<'_> {
 
     fn used(&self, disk: &Disk) -> Result<()> {
         let last = self.made.plan.partitions.len();
-        let (part, place) = (disk.partition(last), self.folder.join("mounted"));
+        let (part, place) = (disk.partition(last, self.file("partition"))?, self.folder.join("mounted"));
         fs::create_dir_all(&place)?;
         self.refused(&part, "is a partition")?;
         Tool::new("mkfs.ext4").arg("-q").arg(&part).output()?;
