@@ -9,15 +9,20 @@ mod target;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 
 use crate::hash::sha256_hex;
 use crate::image::bmap::{BLOCK, Bmap, Range, read};
 use crate::ui;
 use crate::usage::Usage;
 use target::{System, Target};
+
+/// Who read back at once.
+const READERS: usize = 2;
 
 /// Writes an image to a medium or a file.
 #[derive(clap::Args)]
@@ -99,19 +104,37 @@ pub(crate) fn write(image: &File, out: &File, map: &Bmap) -> Result<()> {
     Ok(out.sync_all()?)
 }
 
-/// Reads what was written.
+/// Reads what was written: while one range is read, another one's digest is computed. Says which of them is the first that differs.
 pub(crate) fn verify(target: &Path, map: &Bmap) -> Result<()> {
     let file = OpenOptions::new().read(true).open(target)?;
-    for range in &map.ranges {
-        let content = read(&file, range.start, range.size)?;
-        ensure!(
-            sha256_hex(&content) == range.sha256,
-            "{} differs from what was written in octets 0x{:x} to 0x{:x}\nhelp: the medium is damaged, or smaller than it says",
-            target.display(),
-            range.start,
-            range.start + range.size
-        );
-    }
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some((number, range)) =
+            map.ranges.iter().enumerate().nth(next.fetch_add(1, Ordering::Relaxed))
+        {
+            same(&file, range, target).map_err(|error| (number, error))?;
+        }
+        Ok::<_, (usize, Error)>(())
+    };
+    let found = thread::scope(|scope| {
+        let readers: Vec<_> = (0..READERS).map(|_| scope.spawn(work)).collect();
+        let ended = readers
+            .into_iter()
+            .map(|reader| reader.join().unwrap_or_else(|_| Err((0, anyhow!("a reader failed")))));
+        ended.filter_map(Result::err).min_by_key(|(number, _)| *number)
+    });
+    found.map_or(Ok(()), |(_, error)| Err(error))
+}
+
+fn same(file: &File, range: &Range, target: &Path) -> Result<()> {
+    let content = read(file, range.start, range.size)?;
+    ensure!(
+        sha256_hex(&content) == range.sha256,
+        "{} differs from what was written in octets 0x{:x} to 0x{:x}\nhelp: the medium is damaged, or smaller than it says",
+        target.display(),
+        range.start,
+        range.start + range.size
+    );
     Ok(())
 }
 
