@@ -39,6 +39,16 @@ impl Anchors {
         all.iter().filter(|(_, development)| *development).map(|(name, _)| *name).collect()
     }
 
+    /// Why nobody should trust a device with what was made: development keys, of `others` those that are some, and what else there is.
+    pub(crate) fn not_trusted(&self, others: &[(&'static str, bool)], besides: &str) -> String {
+        let others = others.iter().filter(|(_, development)| *development).map(|(name, _)| *name);
+        let keys: Vec<_> = others.chain(self.development()).collect();
+        match keys.is_empty() {
+            true => besides.to_owned(),
+            false => format!("development keys: {}; {besides}", keys.join(", ")),
+        }
+    }
+
     /// Whether reference values get a signature.
     pub(crate) fn signs(&self) -> bool {
         match &self.authority {
@@ -46,9 +56,7 @@ impl Anchors {
             Some(Source::Token(_)) | None => true,
         }
     }
-}
 
-impl Anchors {
     /// Both named, in files.
     pub(crate) fn named(ta_key: &Path, authority: &Path) -> Self {
         Self { ta_key: Some(ta_key.to_owned()), authority: Some(Source::File(authority.to_owned())) }
@@ -161,5 +169,8 @@ mod tests {
         assert!(anchors.development().is_empty() && anchors.signs());
         anchors.authority = Some(Source::File(at("authority.pub")));
         assert!(!anchors.signs());
+        assert_eq!(anchors.not_trusted(&[("boot keys", false)], "an emulated device"), "an emulated device");
+        let said = Anchors::default().not_trusted(&[("boot keys", true)], "x");
+        assert_eq!(said, "development keys: boot keys, TA-signing key, provisioning authority; x");
     }
 }

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use trustbox_boot_image::secure::prepare;
 
-use crate::anchors::Anchors;
 use crate::board::soc::{Hardware, MediumKind};
 use crate::boot::certificates::{Counters, Signed};
 use crate::boot::fuses;
@@ -23,17 +22,6 @@ use crate::hash::Key;
 
 /// What is left of a build that is signed.
 const IMAGES: [&str; 4] = ["bl2.bin", "bl2.elf", "bl31.bin", "bl31.elf"];
-
-/// Why nobody should trust a device with these images.
-fn not_trusted(root: &RootKeys, keys: &Keys, anchors: &Anchors) -> String {
-    let all = [("super root keys", root.development), ("boot keys", keys.development)];
-    let mut found: Vec<_> =
-        all.iter().filter(|(_, development)| *development).map(|(name, _)| *name).collect();
-    found.extend(anchors.development());
-    let keys =
-        if found.is_empty() { String::new() } else { format!("development keys: {}; ", found.join(", ")) };
-    format!("{keys}not tried on hardware\n")
-}
 
 impl Builder {
     /// Writes signed images of each medium, and the plan for the fuses, to a folder.
@@ -70,7 +58,9 @@ impl Builder {
             }
         }
         copy(&u_boot.join("u-boot.config"), &out.join("u-boot.config"))?;
-        fs::write(out.join("NOT-TRUSTED"), not_trusted(root, keys, &self.anchors))?;
+        let signed = [("super root keys", root.development), ("boot keys", keys.development)];
+        let reasons = self.anchors.not_trusted(&signed, "not tried on hardware");
+        fs::write(out.join("NOT-TRUSTED"), format!("{reasons}\n"))?;
         fuses::write(&fuses::plan(&self.board, root, counters), out)
     }
 

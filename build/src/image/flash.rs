@@ -19,6 +19,7 @@ use crate::hash::sha256_hex;
 use crate::image::bmap::{BLOCK, Bmap, Range, read};
 use crate::ui;
 use crate::usage::Usage;
+pub(crate) use target::EXCLUSIVE;
 use target::{System, Target};
 
 /// Who read back at once.

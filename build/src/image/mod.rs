@@ -122,18 +122,13 @@ pub(crate) struct ImageRequest {
 impl ImageRequest {
     /// Why nobody should trust a device with such an image yet.
     fn not_trusted(&self, builder: &Builder) -> String {
-        let mut keys = builder.anchors.development();
-        keys.extend(self.keys.development.then_some("boot keys"));
-        keys.extend(
-            (builder.board.hardware().is_some() && self.root_keys.development()).then_some("super root keys"),
-        );
-        let keys = match keys.is_empty() {
-            true => String::new(),
-            false => format!("development keys: {}; ", keys.join(", ")),
-        };
-        let place =
-            if builder.board.hardware().is_some() { "not tried on hardware" } else { "an emulated device" };
-        keys + place
+        let board = builder.board.hardware().is_some();
+        let signed = [
+            ("super root keys", board && self.root_keys.development()),
+            ("boot keys", self.keys.development),
+        ];
+        let besides = if board { "not tried on hardware" } else { "an emulated device" };
+        builder.anchors.not_trusted(&signed, besides)
     }
 
     /// An image for SD cards with development keys.

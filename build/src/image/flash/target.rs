@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 
 /// `O_EXCL` of Linux: a device that somebody else uses is not opened.
-const EXCLUSIVE: i32 = 0o200;
+pub(crate) const EXCLUSIVE: i32 = 0o200;
 /// Octets of a sector, as the kernel counts a device.
 const SECTOR: u64 = 512;
 

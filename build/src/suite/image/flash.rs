@@ -1,18 +1,17 @@
 //! `tb flash` where it must not write, cannot, and does: a small medium, a full disk, a disk of the kernel's.
 
 use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use anyhow::{Context, Result, ensure};
 
-use super::Bench;
+use super::{Bench, change};
+use crate::image::flash::EXCLUSIVE;
 use crate::suite::Outcome;
 use crate::tool::Tool;
 
-/// `O_EXCL` of Linux: nobody else may open a device so.
-const EXCLUSIVE: i32 = 0o200;
 /// Octets that a disk has more than the image.
 const MORE: u64 = 64 << 20;
 
@@ -90,11 +89,7 @@ impl Bench<'_> {
         ensure!(written.status.success(), "{}", String::from_utf8_lossy(&written.stderr));
         ensure!(self.reason(&disk.0, None)?.is_none(), "{:?}", self.reason(&disk.0, None)?);
         let root = self.made.plan.partition("root-a")?.start;
-        let device = OpenOptions::new().read(true).write(true).open(&disk.0)?;
-        let mut octet = [0];
-        device.read_exact_at(&mut octet, root)?;
-        device.write_all_at(&[octet[0] ^ 1], root)?;
-        drop(device);
+        change(&disk.0, &[root])?;
         let reason = self.reason(&disk.0, None)?.unwrap_or_default();
         ensure!(reason.contains("root-a"), "a changed octet of the root is not found: {reason}");
         self.used(&disk)?;

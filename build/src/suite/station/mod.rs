@@ -14,7 +14,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
-use secure_shell::Server;
 use serde_json::{Value, json};
 use trustbox_api::key::KeyName;
 use trustbox_keys::dev::{self, Role};
@@ -38,8 +37,6 @@ const OFFLINE: &str = "four";
 const BOOT: Duration = Duration::from_secs(300);
 /// Steps after which a station is killed.
 const STEPS: [&str; 6] = ["identify", "certify", "provision", "enrol", "keys", "lock"];
-/// A connection without a word ends after three questions, one each five seconds; this is beside other work.
-const SILENCE: Duration = Duration::from_secs(60);
 /// The service releases this key to devices of the class `demo`.
 const CLASS_KEY: &str = "demo-class";
 
@@ -250,43 +247,6 @@ impl Line {
         let mut answer = String::new();
         BufReader::new(device).read_line(&mut answer)?;
         ensure!(answer.contains("\"status\":0"), "{answer}");
-        Ok(())
-    }
-
-    /// The second device once more, through Debian's sshd beside it.
-    fn over_ssh(&self) -> Result<()> {
-        let socket = self.folder.join(format!("{}.socket", NAMES[1]));
-        let mut server = Server::start(&self.relay, self.folder.join("ssh"), &socket)?;
-        self.interrupted(|| server.hush())?;
-        server.cut();
-        server.plug()?;
-        self.interrupted(|| server.cut())?;
-        let again = self.station_over_ssh().command().output()?;
-        let said = String::from_utf8_lossy(&again.stdout).into_owned();
-        ensure!(again.status.code() == Some(1) && said.contains("no connection to bench"), "{said}");
-        server.plug()?;
-        passed(&self.station_over_ssh()).map(drop)
-    }
-
-    fn station_over_ssh(&self) -> Tool {
-        let place = format!("{}=ssh:{}", NAMES[1], secure_shell::HOST);
-        self.without_devices("ssh.toml").arg("--device").arg(place)
-    }
-
-    /// Something happens to the cable once a device said who it is: the station says so soon, and the device has not passed.
-    fn interrupted(&self, happens: impl FnOnce()) -> Result<()> {
-        let mut running = self.station_over_ssh().command().stdout(Stdio::piped()).spawn()?;
-        let mut said = BufReader::new(running.stdout.take().context("no output")?).lines();
-        let reached = said
-            .by_ref()
-            .map_while(Result::ok)
-            .find(|line| line.contains("\"step\":\"identify\",\"detail\"") || line.contains("\"passed\""));
-        happens();
-        let start = Instant::now();
-        let rest = said.collect::<Result<String, _>>()?;
-        let named = rest.contains("\"name\":\"link\"") && rest.contains("\"passed\":false");
-        ensure!(running.wait()?.code() == Some(1) && named, "{reached:?}, then {rest}");
-        ensure!(start.elapsed() < SILENCE, "said after {} s: {rest}", start.elapsed().as_secs());
         Ok(())
     }
 

@@ -1,23 +1,27 @@
-//! Debian's sshd beside an emulated device: whoever logs in there is on the device.
+//! Debian's sshd beside an emulated device: whoever logs in there is on the device. What a station says when its cable is silent or pulled.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
+use super::{Line, NAMES, passed};
 use crate::running::{Running, wait_for};
 use crate::tool::Tool;
 
 /// The device, as its station knows it.
-pub(super) const HOST: &str = "bench";
+const HOST: &str = "bench";
+/// A connection without a word ends after three questions, one each five seconds; this is beside other work.
+const SILENCE: Duration = Duration::from_secs(60);
 /// How long it may take to listen.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Its keys and settings, and itself while it runs.
-pub(super) struct Server {
+struct Server {
     folder: PathBuf,
     port: u16,
     sshd: Option<Running>,
@@ -31,7 +35,7 @@ impl Drop for Server {
 
 impl Server {
     /// For the device behind a socket; `config` in the folder is what a station needs.
-    pub(super) fn start(relay: &Path, folder: PathBuf, socket: &Path) -> Result<Self> {
+    fn start(relay: &Path, folder: PathBuf, socket: &Path) -> Result<Self> {
         fs::create_dir(&folder)?;
         for name in ["host", "key"] {
             let tool = Tool::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]);
@@ -63,7 +67,7 @@ impl Server {
     }
 
     /// It answers.
-    pub(super) fn plug(&mut self) -> Result<()> {
+    fn plug(&mut self) -> Result<()> {
         let tool = Tool::new("/usr/sbin/sshd").args(["-D", "-e", "-f"]).arg(self.folder.join("sshd_config"));
         let log = fs::File::create(self.folder.join("log"))?;
         let mut command = tool.command();
@@ -77,13 +81,13 @@ impl Server {
     }
 
     /// It is gone, with everybody who is logged in.
-    pub(super) fn cut(&mut self) {
+    fn cut(&mut self) {
         self.signal("-KILL");
         self.sshd = None;
     }
 
     /// It says nothing any more, to nobody, and closes nothing.
-    pub(super) fn hush(&mut self) {
+    fn hush(&mut self) {
         self.signal("-STOP");
     }
 
@@ -94,5 +98,44 @@ impl Server {
         let sessions = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
         let all = sessions.split_whitespace().map(str::to_owned).chain([id.to_string()]);
         let _ = Tool::new("kill").arg(signal).args(all.collect::<Vec<_>>()).output();
+    }
+}
+
+impl Line {
+    /// The second device once more, through Debian's sshd beside it.
+    pub(super) fn over_ssh(&self) -> Result<()> {
+        let socket = self.folder.join(format!("{}.socket", NAMES[1]));
+        let mut server = Server::start(&self.relay, self.folder.join("ssh"), &socket)?;
+        self.interrupted(|| server.hush())?;
+        server.cut();
+        server.plug()?;
+        self.interrupted(|| server.cut())?;
+        let again = self.station_over_ssh().command().output()?;
+        let said = String::from_utf8_lossy(&again.stdout).into_owned();
+        ensure!(again.status.code() == Some(1) && said.contains("no connection to bench"), "{said}");
+        server.plug()?;
+        passed(&self.station_over_ssh()).map(drop)
+    }
+
+    fn station_over_ssh(&self) -> Tool {
+        let place = format!("{}=ssh:{}", NAMES[1], HOST);
+        self.without_devices("ssh.toml").arg("--device").arg(place)
+    }
+
+    /// Something happens to the cable once a device said who it is: the station says so soon, and the device has not passed.
+    fn interrupted(&self, happens: impl FnOnce()) -> Result<()> {
+        let mut running = self.station_over_ssh().command().stdout(Stdio::piped()).spawn()?;
+        let mut said = BufReader::new(running.stdout.take().context("no output")?).lines();
+        let reached = said
+            .by_ref()
+            .map_while(Result::ok)
+            .find(|line| line.contains("\"step\":\"identify\",\"detail\"") || line.contains("\"passed\""));
+        happens();
+        let start = Instant::now();
+        let rest = said.collect::<Result<String, _>>()?;
+        let named = rest.contains("\"name\":\"link\"") && rest.contains("\"passed\":false");
+        ensure!(running.wait()?.code() == Some(1) && named, "{reached:?}, then {rest}");
+        ensure!(start.elapsed() < SILENCE, "said after {} s: {rest}", start.elapsed().as_secs());
+        Ok(())
     }
 }
