@@ -53,4 +53,16 @@ pub const CASES: &[Case] = &[
         invariants: &["INV-6", "INV-10"],
         run: |context| act(context, 5008, 3),
     },
+    Case {
+        id: 5009,
+        name: "a tee-supplicant that lies about what it read costs the call, and no object",
+        invariants: &["INV-6", "INV-10"],
+        run: |context| act(context, 5009, 5),
+    },
+    Case {
+        id: 5010,
+        name: "a directory whose entries are said to be missing is damage, not a blank device",
+        invariants: &["INV-5", "INV-6", "INV-10"],
+        run: |context| act(context, 5010, 1),
+    },
 ];

@@ -1,4 +1,4 @@
-//! Root kills tee-supplicant in the middle of a call and starts it again: the call ends, done or refused as a whole.
+//! Root kills tee-supplicant in the middle of a call and starts it again, or lets it lie: the call ends, done or refused as a whole.
 
 use std::ffi::OsString;
 use std::fs;
@@ -7,12 +7,16 @@ use std::process::{Child, Command as Process, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid;
+
 use crate::case::Stop;
 use crate::check;
 use crate::context::Context;
-use crate::hostile::{healthy, is_refusal, race};
+use crate::hostile::{back, healthy, is_refusal, race};
 use crate::random::Random;
-use crate::steps::{Model, Step, view};
+use crate::steps::{Model, Step, carry_out, view};
+use crate::target::Code;
 
 const NAME: &str = "tee-supplicant";
 /// How long a call may take once tee-supplicant is back.
@@ -25,6 +29,71 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const MESSAGES: &str = "/tmp/tee-supplicant.log";
 /// What the program says whose call was in the TEE.
 const COMPLAINTS: &str = "/tmp/killed-in-a-call.log";
+
+/// What is said, and about which reading.
+#[derive(Clone, Debug)]
+pub struct Lie {
+    /// Of this file only.
+    pub file: Option<&'static str>,
+    /// From this place in it on.
+    pub from: u64,
+    /// After this many of them were answered truly, once.
+    pub after: u64,
+    /// The result that is claimed, a `TEE_Result`.
+    pub answer: u32,
+}
+
+/// What a liar may answer: GlobalPlatform's "not found", "corrupt", "no memory", "bad parameters", "no space", and a result of nobody's.
+const ANSWERS: [u32; 6] = [0xffff_0008, 0xf010_0001, 0xffff_000c, 0xffff_0006, 0xffff_3041, 0x1234_5678];
+/// The directory of objects, and where its entries begin: before them is what OP-TEE checks them with.
+const ENTRIES: (&str, u64) = ("dirf.db", 4096);
+
+/// Lies about a reading of any file in the middle of a change.
+pub fn lie(context: &mut Context<'_>, random: &mut Random) -> Result<(), Stop> {
+    let before = Model::of(&healthy(context)?);
+    let answer = *random.choose(&ANSWERS).expect("there are some");
+    let step = if random.below(2) == 0 { Step::Record(1) } else { Step::Install(context.image.version) };
+    let lie = Lie { file: None, from: ENTRIES.1, after: random.below(12), answer };
+    let what = format!("{step} with {lie:?}");
+    let (done, _) = while_lying(lie, || carry_out(context, step))?;
+    check!(done.as_ref().err().is_none_or(is_unavailable), "{what}: {done:?}");
+    let now = view(context).map_err(|stop| Stop::Failed(format!("after {what}: {stop:?}")))?;
+    let after = before.after(step);
+    let undone = done.is_err() && before.allows(&now);
+    check!(undone || after.allows(&now), "{what}: got {now:?}, before {before}, after {after}");
+    Ok(())
+}
+
+/// Says that the directory of objects ends where its entries begin.
+pub fn hide_entries(context: &mut Context<'_>, _: &mut Random) -> Result<(), Stop> {
+    let before = healthy(context)?;
+    let (file, from) = ENTRIES;
+    let lie = Lie { file: Some(file), from, after: 0, answer: Code::NOT_FOUND.0 };
+    let (shown, lied) = while_lying(lie, || view(context))?;
+    check!(lied, "nobody read the directory");
+    check!(shown.as_ref().is_err_and(is_unavailable), "without its entries: {shown:?}");
+    back(context, &before, "the lie")
+}
+
+/// A refusal, or a TA that ended since its storage failed.
+fn is_unavailable(stop: &Stop) -> bool {
+    matches!(stop, Stop::Failed(why) if why.contains("unexpected refusal"))
+}
+
+/// Does something while tee-supplicant lies; also whether it had an opportunity to.
+#[cfg(feature = "optee")]
+fn while_lying<T>(lie: Lie, act: impl FnOnce() -> T) -> Result<(T, bool), Stop> {
+    let (number, _) = running().ok_or(Stop::Skipped("tee-supplicant is no process here"))?;
+    let liar = super::liar::Liar::begin(number, lie)?;
+    let done = act();
+    Ok((done, liar.end()?))
+}
+
+/// Nobody to get hold of.
+#[cfg(not(feature = "optee"))]
+fn while_lying<T>(_: Lie, _: impl FnOnce() -> T) -> Result<(T, bool), Stop> {
+    Err(Stop::Skipped("there is no tee-supplicant"))
+}
 
 /// Kills it while a reading is sealed, or while the meter is installed again.
 pub fn kill(context: &mut Context<'_>, random: &mut Random) -> Result<(), Stop> {
@@ -92,7 +161,7 @@ fn restart(words: &[String], call: &mut Child) -> Result<(), Stop> {
     while begin.elapsed() < RESTART {
         let mut new = start(words)?;
         if serves(&mut new, begin + RESTART)? {
-            thread::spawn(move || new.wait());
+            thread::spawn(move || reap(&new));
             return Ok(());
         }
         if begin.elapsed() > PATIENCE {
@@ -102,6 +171,11 @@ fn restart(words: &[String], call: &mut Child) -> Result<(), Stop> {
     }
     let messages = fs::read_to_string(MESSAGES)?;
     Err(still_there(call, &format!("{NAME} does not start: {}; the call", messages.trim())))
+}
+
+/// Takes its end alone: what else happens to it is for whoever traces it.
+fn reap(child: &Child) -> nix::Result<WaitStatus> {
+    waitid(Id::Pid(Pid::from_raw(child.id().cast_signed())), WaitPidFlag::WEXITED)
 }
 
 fn wait(child: &mut Child, end: Instant) -> io::Result<Option<ExitStatus>> {
