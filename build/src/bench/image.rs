@@ -137,12 +137,12 @@ fn writes(folder: &Path, image: &Path, map: &Bmap) -> Result<(Duration, Duration
     let (mut ours, mut theirs) = (Duration::MAX, Duration::MAX);
     for _ in 0..TURNS {
         let _ = fs::remove_file(&target);
-        let source = File::open(image)?;
+        let source = flash::Source::new(image, map.clone(), map.size)?;
         ours = ours.min(
             timed(|| {
                 let out = File::create(&target)?;
                 out.set_len(map.size)?;
-                flash::write(&source, &out, map)
+                source.write(&out)
             })?
             .1,
         );

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
 use trustbox_boot_image::words::crc32;
 
-use crate::image::layout::{Placed, Plan};
+use crate::image::layout::{Placed, Plan, last_partition_end};
 
 /// Octets of a block.
 pub(crate) const BLOCK: u64 = 512;
@@ -17,6 +17,8 @@ const SIGNATURE: &[u8; 8] = b"EFI PART";
 const REVISION: u32 = 0x0001_0000;
 const HEADER_SIZE: usize = 92;
 const NAME_UNITS: usize = 36;
+/// Where an entry says which block is its last.
+const LAST_BLOCK: std::ops::Range<usize> = 40..48;
 
 /// Octets and where they are.
 pub(crate) type Pieces = Vec<(u64, Vec<u8>)>;
@@ -24,8 +26,7 @@ pub(crate) type Pieces = Vec<(u64, Vec<u8>)>;
 /// Both tables of a plan; `seed` makes the GUIDs, so that the same image has the same ones.
 pub(crate) fn tables(plan: &Plan, seed: &str) -> Result<Pieces> {
     let entries = entries(plan, seed)?;
-    let last = plan.size / BLOCK - 1;
-    let behind = last * BLOCK - ENTRIES_SIZE;
+    let (last, behind) = second_table(plan.size);
     let first = Header { this: 1, other: last, entries: plan.boot_region / BLOCK };
     let second = Header { this: last, other: 1, entries: behind / BLOCK };
     let header = |header: &Header| header.encode(plan, &guid(seed, "disk"), &entries);
@@ -38,6 +39,37 @@ pub(crate) fn tables(plan: &Plan, seed: &str) -> Result<Pieces> {
     ])
 }
 
+/// Both tables of a medium that has another size than the image: its last partition takes what is left. A larger one has the first
+/// table of the image where it was, so this with the image's size gives the image's tables.
+pub(crate) fn resized(first: &[u8], entries: &[u8], size: u64) -> Result<Pieces> {
+    let found = Found::decode(first, BLOCK)?;
+    let last_partition = found.partitions(entries)?.len().checked_sub(1).context("no partition")?;
+    let end = last_partition_end(size).context("no room for a partition table")?;
+    let mut entries = entries.to_vec();
+    let entry = entries.chunks_exact_mut(ENTRY as usize).nth(last_partition).context("no such entry")?;
+    let start = decode_entry(entry)?.start;
+    ensure!(
+        start < end,
+        "the last partition starts at octet 0x{start:x}, behind the end of a medium of {size} octets"
+    );
+    entry[LAST_BLOCK].copy_from_slice(&(end / BLOCK - 1).to_le_bytes());
+    let (last, behind) = second_table(size);
+    let header = |header: Header| header.write(first[..HEADER_SIZE].to_vec(), size, &entries);
+    Ok(vec![
+        (0, protective(size)),
+        (BLOCK, header(Header { this: 1, other: last, entries: found.entries / BLOCK })),
+        (found.entries, entries.clone()),
+        (behind, entries.clone()),
+        (last * BLOCK, header(Header { this: last, other: 1, entries: behind / BLOCK })),
+    ])
+}
+
+/// The block of the second table's header, and where its entries are.
+fn second_table(size: u64) -> (u64, u64) {
+    let last = size / BLOCK - 1;
+    (last, last * BLOCK - ENTRIES_SIZE)
+}
+
 struct Header {
     this: u64,
     other: u64,
@@ -48,20 +80,25 @@ struct Header {
 impl Header {
     fn encode(&self, plan: &Plan, disk: &[u8; 16], entries: &[u8]) -> Vec<u8> {
         let first = plan.partitions.first().map_or(plan.size, |part| part.start) / BLOCK;
-        let last_usable = (plan.size - ENTRIES_SIZE) / BLOCK - 2;
-        let mut header = Vec::with_capacity(BLOCK as usize);
-        header.extend(SIGNATURE);
-        for word in [REVISION, HEADER_SIZE as u32, 0, 0] {
-            header.extend(word.to_le_bytes());
+        let mut header = vec![0; HEADER_SIZE];
+        header[..8].copy_from_slice(SIGNATURE);
+        header[8..12].copy_from_slice(&REVISION.to_le_bytes());
+        header[12..16].copy_from_slice(&(HEADER_SIZE as u32).to_le_bytes());
+        header[40..48].copy_from_slice(&first.to_le_bytes());
+        header[56..72].copy_from_slice(disk);
+        header[80..84].copy_from_slice(&(ENTRIES as u32).to_le_bytes());
+        header[84..88].copy_from_slice(&(ENTRY as u32).to_le_bytes());
+        self.write(header, plan.size, entries)
+    }
+
+    /// What follows from the medium's size and the entries, written into a header.
+    fn write(&self, mut header: Vec<u8>, size: u64, entries: &[u8]) -> Vec<u8> {
+        let last_usable = (size - ENTRIES_SIZE) / BLOCK - 2;
+        for (at, block) in [(24, self.this), (32, self.other), (48, last_usable), (72, self.entries)] {
+            header[at..at + 8].copy_from_slice(&block.to_le_bytes());
         }
-        for block in [self.this, self.other, first, last_usable] {
-            header.extend(block.to_le_bytes());
-        }
-        header.extend(disk);
-        header.extend(self.entries.to_le_bytes());
-        for word in [ENTRIES as u32, ENTRY as u32, crc32(entries)] {
-            header.extend(word.to_le_bytes());
-        }
+        header[88..92].copy_from_slice(&crc32(entries).to_le_bytes());
+        header[16..20].fill(0);
         let crc = crc32(&header);
         header[16..20].copy_from_slice(&crc.to_le_bytes());
         header.resize(BLOCK as usize, 0);
@@ -235,6 +272,31 @@ mod tests {
     }
 
     #[test]
+    fn a_table_for_another_size_gives_the_first_one_back() {
+        let plan = plan();
+        let made = tables(&plan, "board").unwrap();
+        let resize = |pieces: &Pieces, size| resized(&pieces[1].1, &pieces[2].1, size);
+        for size in [plan.size, plan.size + 512, 2 << 30, (64 << 30) - 512] {
+            let larger = resize(&made, size).unwrap();
+            assert_eq!(resize(&larger, plan.size).unwrap(), made);
+            let first = Found::decode(&larger[1].1, BLOCK).unwrap();
+            assert_eq!(first.other, size / BLOCK * BLOCK - BLOCK);
+            let parts = first.partitions(&larger[2].1).unwrap();
+            let data = parts.last().unwrap();
+            assert_eq!(data.start, plan.partitions.last().unwrap().start);
+            let left = larger[3].0 - (data.start + data.size);
+            assert!(left < 2 << 20, "{size}: {left} octets are nobody's");
+        }
+        assert!(
+            resize(&made, plan.partitions.last().unwrap().start)
+                .unwrap_err()
+                .to_string()
+                .contains("behind the end")
+        );
+        assert!(resize(&made, 0).is_err());
+    }
+
+    #[test]
     fn the_same_words_give_the_same_table_and_others_another() {
         assert_eq!(tables(&plan(), "a").unwrap(), tables(&plan(), "a").unwrap());
         assert_ne!(tables(&plan(), "a").unwrap(), tables(&plan(), "b").unwrap());
@@ -248,12 +310,18 @@ mod tests {
     #[test]
     fn sfdisk_takes_it() {
         let Some(sfdisk) = find_program("sfdisk") else { return };
-        let (plan, file) = (plan(), tempfile::NamedTempFile::new().unwrap());
-        file.as_file().set_len(plan.size).unwrap();
-        for (at, octets) in tables(&plan, "board").unwrap() {
-            crate::boot::medium::write_at(file.path(), at, &octets).unwrap();
+        let plan = plan();
+        let made = tables(&plan, "board").unwrap();
+        let larger = plan.size + (3 << 20) + 512;
+        for (size, pieces) in [(larger, resized(&made[1].1, &made[2].1, larger).unwrap()), (plan.size, made)]
+        {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            file.as_file().set_len(size).unwrap();
+            for (at, octets) in pieces {
+                crate::boot::medium::write_at(file.path(), at, &octets).unwrap();
+            }
+            let said = Tool::new(&sfdisk).arg("--verify").arg(file.path()).output().unwrap();
+            assert!(said.contains("No errors detected"), "{said}");
         }
-        let said = Tool::new(sfdisk).arg("--verify").arg(file.path()).output().unwrap();
-        assert!(said.contains("No errors detected"), "{said}");
     }
 }

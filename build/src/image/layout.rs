@@ -145,6 +145,11 @@ impl Layout {
     }
 }
 
+/// Where the last partition of a medium of this size ends.
+pub(crate) fn last_partition_end(size: u64) -> Option<u64> {
+    size.checked_sub(TAIL).map(|end| end / ALIGNMENT * ALIGNMENT)
+}
+
 fn at(text: &str, span: Option<std::ops::Range<usize>>, what: &str) -> anyhow::Error {
     let start = span.map_or(0, |span| span.start.min(text.len()));
     let line =

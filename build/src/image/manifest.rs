@@ -131,7 +131,7 @@ pub(crate) fn packages(facts: &Facts<'_>) -> Result<Vec<Package>> {
 }
 
 impl Listed {
-    fn of(region: &Region) -> Self {
+    pub(crate) fn of(region: &Region) -> Self {
         Self {
             name: region.name.clone(),
             start: region.start,

@@ -15,6 +15,7 @@ use crate::image::gpt::{self, BLOCK, ENTRIES_SIZE};
 use crate::image::layout::{MANIFEST_ROOM, Placed};
 use crate::image::manifest::{Found, Listed, Manifest};
 use crate::image::verity::{self, Root};
+use crate::image::write::Region;
 use crate::inspect::{Inspection, Options};
 use crate::recognise::Kind;
 use crate::tool::Tool;
@@ -56,7 +57,7 @@ impl Medium {
     }
 
     /// Where the first octet is in a range that is not zero.
-    fn zero(&self, start: u64, end: u64) -> Result<Option<u64>> {
+    pub(crate) fn zero(&self, start: u64, end: u64) -> Result<Option<u64>> {
         let zeros = vec![0; usize::try_from(STEP)?];
         let mut at = start;
         while at < end {
@@ -70,10 +71,18 @@ impl Medium {
         Ok(None)
     }
 
+    /// Header and entries of the first table.
+    pub(crate) fn first_table(&self) -> Result<[Vec<u8>; 2]> {
+        let header = self.read(BLOCK, BLOCK)?;
+        let entries = self.read(gpt::Found::decode(&header, BLOCK)?.entries, ENTRIES_SIZE)?;
+        Ok([header, entries])
+    }
+
     /// Partitions of the first table, and where its entries are.
-    fn table(&self) -> Result<(gpt::Found, Vec<Placed>)> {
-        let table = gpt::Found::decode(&self.read(BLOCK, BLOCK)?, BLOCK)?;
-        let partitions = table.partitions(&self.read(table.entries, ENTRIES_SIZE)?)?;
+    pub(crate) fn table(&self) -> Result<(gpt::Found, Vec<Placed>)> {
+        let [header, entries] = self.first_table()?;
+        let table = gpt::Found::decode(&header, BLOCK)?;
+        let partitions = table.partitions(&entries)?;
         Ok((table, partitions))
     }
 
@@ -129,18 +138,40 @@ pub(crate) fn verify_with(path: &Path, expected: &Expected, tools: &Path) -> Res
     if !signed {
         return Ok(verdict);
     }
-    regions(&medium, &found.manifest, &mut verdict)?;
-    rest(&medium, &found.manifest, &mut verdict)?;
+    let manifest = for_medium(&medium, found.manifest)?;
+    regions(&medium, &manifest, &mut verdict)?;
+    rest(&medium, &manifest, &mut verdict)?;
     for slot in ["a", "b"] {
-        let root = signed_root(&medium, &found.manifest, slot, &key, tools);
+        let root = signed_root(&medium, &manifest, slot, &key, tools);
         let outcome = Outcome::of(root.as_ref().map(drop).map_err(|error| format!("{error:#}")));
         verdict.add(format!("signed FIT of slot {slot}"), by.clone(), outcome);
         if let Ok(root) = root {
-            let holds = Outcome::of(root_holds(&medium, &found.manifest, slot, &root));
+            let holds = Outcome::of(root_holds(&medium, &manifest, slot, &root));
             verdict.add(format!("root of slot {slot}"), "the signed FIT", holds);
         }
     }
     Ok(verdict)
+}
+
+/// On a larger medium than the image, tables are those that follow from the image's for that size: where the manifest's digests hold for
+/// what they were, it lists what they must be. Otherwise nothing is changed, and they differ.
+fn for_medium(medium: &Medium, mut manifest: Manifest) -> Result<Manifest> {
+    let [header, entries] = medium.first_table()?;
+    let size = gpt::Found::decode(&header, BLOCK)?.other + BLOCK;
+    let image = gpt::resized(&header, &entries, manifest.size);
+    let Ok(image) = image.and_then(|pieces| Ok((pieces, gpt::resized(&header, &entries, size)?))) else {
+        return Ok(manifest);
+    };
+    let listed = |(at, octets): &(u64, Vec<u8>)| {
+        manifest.regions.iter().position(|region| region.start == *at && same(region, octets).is_ok())
+    };
+    if let Some(places) = image.0.iter().map(listed).collect::<Option<Vec<_>>>() {
+        for (place, (at, octets)) in places.into_iter().zip(image.1) {
+            let name = manifest.regions[place].name.clone();
+            manifest.regions[place] = Listed::of(&Region::new(&name, at, octets));
+        }
+    }
+    Ok(manifest)
 }
 
 /// Each region is what the manifest says, but for the boot state, which devices write.

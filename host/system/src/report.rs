@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use rustix::fs::statvfs;
 use serde_json::{Value, json};
 
 use crate::early::Verity;
@@ -59,12 +60,14 @@ fn tee() -> Value {
 }
 
 impl Place {
-    /// What is mounted there, and whether the kernel encrypts it.
+    /// What is mounted there, how large it is, and whether the kernel encrypts it.
     fn found(&self) -> Value {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let device = mounted_at(&mounts, self.target);
         let encrypted = device.is_some_and(is_encrypted);
-        json!({"partition": self.partition, "mounted": device.is_some(), "encrypted": encrypted})
+        let size =
+            device.and_then(|_| statvfs(self.target).ok()).map(|found| found.f_blocks * found.f_frsize);
+        json!({"partition": self.partition, "mounted": device.is_some(), "encrypted": encrypted, "octets": size})
     }
 }
 

@@ -141,6 +141,11 @@ impl Target {
         }
     }
 
+    /// Octets that fit.
+    pub(super) fn size(&self) -> u64 {
+        self.kind.size()
+    }
+
     pub(super) fn holds_something(&self) -> bool {
         !matches!(self.kind, Kind::New { .. })
     }

@@ -9,11 +9,12 @@ use anyhow::{Context, Result, ensure};
 
 use super::{Bench, change};
 use crate::image::flash::EXCLUSIVE;
+use crate::image::verify::Medium;
 use crate::suite::Outcome;
 use crate::tool::Tool;
 
-/// Octets that a disk has more than the image.
-const MORE: u64 = 64 << 20;
+/// Octets that a medium has more than the image.
+pub(super) const MORE: u64 = 64 << 20;
 
 /// A file that the kernel offers as a disk, as long as this is there.
 struct Disk(PathBuf);
@@ -72,6 +73,38 @@ impl Bench<'_> {
             "{said}"
         );
         Ok(Outcome::Passed)
+    }
+
+    /// The image on a file that is larger.
+    pub(super) fn larger_medium(&self, name: &str) -> Result<PathBuf> {
+        let file = self.file(name);
+        File::create(&file)?.set_len(self.made.plan.size + MORE)?;
+        let written = self.flash(&file, &["--yes"])?;
+        ensure!(written.status.success(), "{}", String::from_utf8_lossy(&written.stderr));
+        Ok(file)
+    }
+
+    /// The last partition has the rest of the medium, and an octet of either table, or of what is nobody's, is found.
+    pub(super) fn larger(&self) -> Result<()> {
+        let file = self.larger_medium("larger")?;
+        ensure!(self.reason(&file, None)?.is_none(), "{:?}", self.reason(&file, None)?);
+        let end = self.made.plan.size + MORE;
+        let data = self.made.plan.partition("data")?;
+        let medium = Medium::open(&file)?;
+        let found = medium.table()?.1.pop().context("no partition")?;
+        ensure!((found.start, found.start + found.size) == (data.start, end - (1 << 20)), "{found:?}");
+        ensure!(
+            medium.zero(data.start, found.start + found.size)?.is_none(),
+            "a table of the image's is in the data"
+        );
+        for at in
+            [450, 512 + 60, self.made.plan.boot_region + 40, end - 512 + 16, end - 512 - 100, end - (1 << 19)]
+        {
+            change(&file, &[at])?;
+            ensure!(self.reason(&file, None)?.is_some(), "a changed octet at 0x{at:x} is not found");
+            change(&file, &[at])?;
+        }
+        Ok(())
     }
 
     /// Written, verified, damaged and found so; and no octet of it while something uses it.

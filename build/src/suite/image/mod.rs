@@ -64,6 +64,7 @@ pub(crate) fn run(builder: &Builder) -> Result<Vec<Case>> {
     case("another key did not sign it", bench.other_key());
     case("veritysetup refuses a root with a changed octet", bench.veritysetup());
     case("a medium that is too small is refused", bench.small());
+    case("on a larger medium the data take what is left, and it verifies", bench.larger());
     case(
         "power-on to the enclave's answer: after power cuts in the first boot, after a restart, and closed",
         bench.boots(),

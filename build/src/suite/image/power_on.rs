@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use trustbox_boot_image::boot_state::{BootState, RECORD, STRIDE};
 
+use super::flash::MORE;
 use super::{Bench, change};
 use crate::boot::emulated::end_of;
 use crate::image::emulate::{self, Machine, Options};
@@ -35,10 +36,10 @@ const ADDRESS: &str = "10.0.2.15";
 const NETWORK: &str = "fec0::";
 
 impl Bench<'_> {
-    /// The power goes while the first file system is made, and while the second one is. Then the device goes on as a new one would, and
-    /// again after a restart.
+    /// On a medium that is larger than the image: the power goes while the first file system is made, and while the second one is. Then
+    /// the device goes on as a new one would, and again after a restart.
     pub(super) fn boots(&self) -> Result<()> {
-        let state = self.file(DEVICE);
+        let state = self.larger_medium(DEVICE)?;
         let options = self.options(&self.image, Some(state.clone()));
         let factory = Factory::prepare(self.builder)?;
         for name in ["tee", "data"] {
@@ -58,11 +59,7 @@ impl Bench<'_> {
             ensure!(if number == 1 { now <= 2 } else { now == readings + 1 }, "the meter says {answer}");
             readings = now;
             ensure!(report["root"] == self.made.root().1.as_str() && report["slot"] == "a", "{report}");
-            let storage = serde_json::json!([
-                {"partition": "tee", "mounted": true, "encrypted": false},
-                {"partition": "data", "mounted": true, "encrypted": true},
-            ]);
-            ensure!(report["storage"] == storage, "{}", report["storage"]);
+            self.stores(&report["storage"])?;
             closed(&report["hardening"]).with_context(|| report.to_string())?;
             let writable = &report["hardening"]["writable_and_executable"];
             ensure!(writable.as_array().is_some_and(Vec::is_empty), "{writable}");
@@ -80,6 +77,24 @@ impl Bench<'_> {
         self.encrypted(&state)?;
         let used = verify_with(&state, &Expected::default(), &self.tools)?;
         ensure!(used.reason().is_none(), "a device that was used: {}", used.reason().unwrap_or_default());
+        Ok(())
+    }
+
+    /// Both partitions are in use, and data has what the medium has more than the image.
+    fn stores(&self, found: &Value) -> Result<()> {
+        let part = |number: usize| {
+            let part = &found[number];
+            (
+                &part["partition"],
+                &part["mounted"],
+                &part["encrypted"],
+                part["octets"].as_u64().unwrap_or_default(),
+            )
+        };
+        let (tee, data) = (part(0), part(1));
+        ensure!(tee.0 == "tee" && tee.1 == true && tee.2 == false && tee.3 > 0, "{found}");
+        let wanted = self.made.plan.partition("data")?.size + MORE / 2;
+        ensure!(data.0 == "data" && data.1 == true && data.2 == true && data.3 > wanted, "{found}");
         Ok(())
     }
 
