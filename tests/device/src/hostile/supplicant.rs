@@ -7,9 +7,6 @@ use std::process::{Child, Command as Process, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-use nix::unistd::Pid;
-
 use crate::case::Stop;
 use crate::check;
 use crate::context::Context;
@@ -159,9 +156,7 @@ fn running() -> Option<(u32, Vec<String>)> {
 fn restart(words: &[String], call: &mut Child) -> Result<(), Stop> {
     let begin = Instant::now();
     while begin.elapsed() < RESTART {
-        let mut new = start(words)?;
-        if serves(&mut new, begin + RESTART)? {
-            thread::spawn(move || reap(&new));
+        if serves(start(words)?, begin + RESTART) {
             return Ok(());
         }
         if begin.elapsed() > PATIENCE {
@@ -171,11 +166,6 @@ fn restart(words: &[String], call: &mut Child) -> Result<(), Stop> {
     }
     let messages = fs::read_to_string(MESSAGES)?;
     Err(still_there(call, &format!("{NAME} does not start: {}; the call", messages.trim())))
-}
-
-/// Takes its end alone: what else happens to it is for whoever traces it.
-fn reap(child: &Child) -> nix::Result<WaitStatus> {
-    waitid(Id::Pid(Pid::from_raw(child.id().cast_signed())), WaitPidFlag::WEXITED)
 }
 
 fn wait(child: &mut Child, end: Instant) -> io::Result<Option<ExitStatus>> {
@@ -192,23 +182,25 @@ fn still_there(call: &Child, what: &str) -> Stop {
     Stop::Failed(format!("{what} has not ended{}", race::waiting(&format!("/proc/{}/task", call.id()))))
 }
 
-/// In the foreground: what it does to get away from whoever starts it fails now and then, and then nobody serves.
-fn start(words: &[String]) -> io::Result<Child> {
-    let messages = fs::File::create(MESSAGES)?;
-    let mut command = Process::new(&words[0]);
-    command.args(words[1..].iter().filter(|word| *word != "-d"));
-    command.stdin(Stdio::null()).stdout(messages.try_clone()?).stderr(messages).spawn()
+/// In the foreground: what it does to get away from whoever starts it fails now and then, and then nobody serves. As nobody's child:
+/// who waits for a child takes what whoever traces it waits for.
+fn start(words: &[String]) -> io::Result<u32> {
+    let mut shell = Process::new("sh");
+    shell.args(["-c", &format!("\"$@\" </dev/null >{MESSAGES} 2>&1 & echo $!"), "sh"]);
+    let started = shell.args(words.iter().filter(|word| *word != "-d")).output()?;
+    String::from_utf8_lossy(&started.stdout).trim().parse().map_err(io::Error::other)
 }
 
 /// Whether it got hold of the driver, or ended because another one has it.
-fn serves(new: &mut Child, end: Instant) -> io::Result<bool> {
-    while new.try_wait()?.is_none() && Instant::now() < end {
-        let files = fs::read_dir(format!("/proc/{}/fd", new.id())).into_iter().flatten().flatten();
+fn serves(number: u32, end: Instant) -> bool {
+    let alive = || fs::read(format!("/proc/{number}/cmdline")).is_ok_and(|line| !line.is_empty());
+    while alive() && Instant::now() < end {
+        let files = fs::read_dir(format!("/proc/{number}/fd")).into_iter().flatten().flatten();
         let mut open = files.filter_map(|file| fs::read_link(file.path()).ok());
         if open.any(|file| file.starts_with("/dev") && file.to_string_lossy().contains("teepriv")) {
-            return Ok(true);
+            return true;
         }
         thread::sleep(Duration::from_millis(20));
     }
-    Ok(false)
+    false
 }
