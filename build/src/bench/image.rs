@@ -34,8 +34,9 @@ const LIMIT: Duration = Duration::from_secs(300);
 pub(super) fn figures(builder: &Builder) -> Result<(Vec<Measured>, Vec<Measured>)> {
     let folder = builder.work("bench-image")?;
     let image = folder.join("a.img");
-    let (made, build, by_others) =
-        ui::step("image beside other builders", || builds(builder, &folder, &image))?;
+    let (made, build) = ui::step("image", || builds(builder, &image))?;
+    let (beside, by_others) =
+        ui::step("the same beside other builders", || both_build(builder, &made, &folder, &image))?;
     let map = flash::map_of(&image)?;
     let (write, bmaptool) = ui::step("flash beside bmaptool", || writes(&folder, &image, &map))?;
     let (read_back, plain) = ui::step("read back beside a plain read", || reads(&image, &map))?;
@@ -45,7 +46,7 @@ pub(super) fn figures(builder: &Builder) -> Result<(Vec<Measured>, Vec<Measured>
     let seconds = |name: &str, value: Duration| Measured::new(name, value.as_secs_f64(), "s");
     let ours = vec![
         seconds("image_build", build),
-        seconds("image_build_beside", build),
+        seconds("image_build_beside", beside),
         seconds("image_flash", write),
         seconds("image_read_back", read_back),
         Measured::new("image_root", root, "MiB compressed"),
@@ -66,25 +67,39 @@ fn timed<A>(work: impl FnOnce() -> Result<A>) -> Result<(A, Duration)> {
     Ok((done, start.elapsed()))
 }
 
-/// The image from packages, and the same root and partitions by others; they make no signed FIT.
-fn builds(builder: &Builder, folder: &Path, image: &Path) -> Result<(Made, Duration, Duration)> {
+/// The image from packages.
+fn builds(builder: &Builder, image: &Path) -> Result<(Made, Duration)> {
     let request = ImageRequest::development(builder, PRODUCTION)?;
     // Programs and firmware are there before the clock starts.
     builder.image(&request)?;
     for step in STEPS {
         let _ = fs::remove_dir_all(builder.repo.cache().join(step));
     }
-    let (made, ours) = timed(|| {
+    timed(|| {
         let made = builder.image(&request)?;
         made.write(image)?;
         Ok(made)
-    })?;
-    let staged = folder.join("staged");
-    builder.root_tree(PRODUCTION, 0)?.write(&staged)?;
-    let config = genimage_config(&made);
-    let ((), others) = timed(|| by_others(folder, &staged, &config))?;
+    })
+}
+
+/// From a root that is staged to a file with both slots and their hash trees, by us and by others. Firmware, FIT and manifest, which
+/// the others do not make, are there before the clock starts.
+fn both_build(builder: &Builder, made: &Made, folder: &Path, image: &Path) -> Result<(Duration, Duration)> {
+    let (staged, config) = (folder.join("staged"), genimage_config(made));
+    let tree = builder.root_tree(PRODUCTION, 0)?;
+    tree.write(&staged)?;
+    let (mut ours, mut others) = (Duration::MAX, Duration::MAX);
+    for _ in 0..TURNS {
+        let _ = fs::remove_dir_all(builder.repo.cache().join("image-root"));
+        let (_, taken) = timed(|| {
+            builder.root_of(&tree)?;
+            made.write(image)
+        })?;
+        ours = ours.min(taken);
+        others = others.min(timed(|| by_others(folder, &staged, &config))?.1);
+    }
     fs::remove_dir_all(&staged)?;
-    Ok((made, ours, others))
+    Ok((ours, others))
 }
 
 fn by_others(folder: &Path, staged: &Path, config: &str) -> Result<()> {

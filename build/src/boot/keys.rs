@@ -69,6 +69,15 @@ impl Role {
     }
 }
 
+/// A public key in a file, as its DER.
+pub(crate) fn public_der(path: &Path) -> Result<Vec<u8>> {
+    let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let (label, der) =
+        pem_rfc7468::decode_vec(&text).map_err(|error| anyhow!("{}: {error}", path.display()))?;
+    ensure!(label == "PUBLIC KEY", "{} holds {label}", path.display());
+    Ok(der)
+}
+
 /// A folder with all keys.
 #[derive(Clone, Debug)]
 pub(crate) struct Keys {
@@ -103,12 +112,7 @@ impl Keys {
 
     /// The same as SubjectPublicKeyInfo in DER.
     pub(crate) fn public_der(&self, role: Role) -> Result<Vec<u8>> {
-        let path = self.public(role);
-        let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let (label, der) =
-            pem_rfc7468::decode_vec(&text).map_err(|error| anyhow!("{}: {error}", path.display()))?;
-        ensure!(label == "PUBLIC KEY", "{} holds {label}", path.display());
-        Ok(der)
+        public_der(&self.public(role))
     }
 
     /// Signs as a role, and does not believe the key that it is the one of the public key.

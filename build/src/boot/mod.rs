@@ -7,6 +7,7 @@
 pub(crate) mod board;
 pub(crate) mod certificates;
 pub(crate) mod chain;
+pub(crate) mod chain_of_trust;
 pub(crate) mod emulated;
 pub(crate) mod fit;
 pub(crate) mod fuses;

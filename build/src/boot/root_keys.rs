@@ -125,10 +125,15 @@ pub(crate) fn read_public(path: &Path) -> Result<RootKey> {
     let key = rsa::RsaPublicKey::from_public_key_pem(&text);
     let key =
         key.map_err(|error| anyhow!("{}: {error}\nhelp: it is an RSA public key in PEM", path.display()))?;
-    Ok(RootKey {
+    Ok(of_rsa(&key))
+}
+
+/// The numbers of a key.
+pub(crate) fn of_rsa(key: &rsa::RsaPublicKey) -> RootKey {
+    RootKey {
         modulus: key.n().to_be_bytes_trimmed_vartime().into(),
         exponent: key.e().to_be_bytes_trimmed_vartime().into(),
-    })
+    }
 }
 
 /// Four keys, made on first use.

@@ -3,13 +3,17 @@
 //!
 //! Serial numbers and dates follow from the content, so that the same firmware has the same certificates but for the salt in their
 //! signatures. Nobody looks at either.
+//!
+//! Read strictly: what is not exactly this form is an error.
 
 use std::str::FromStr;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use der::asn1::{Any, BitString, ObjectIdentifier, OctetString, Uint};
 use der::{Decode, Encode, Sequence};
 use pkcs1::RsaPssParams;
+use ring::signature::{RSA_PSS_2048_8192_SHA256, RsaPublicKeyComponents};
+use rsa::pkcs8::DecodePublicKey;
 use sha2::{Digest, Sha256};
 use x509_cert::ext::Extension;
 use x509_cert::name::Name;
@@ -17,6 +21,7 @@ use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
 use x509_cert::time::{Time, Validity};
 
 use crate::boot::keys::{Keys, Role};
+use crate::boot::root_keys;
 use crate::sign_ta::Algorithm;
 
 /// Arm's extensions: a number follows.
@@ -114,15 +119,60 @@ pub(crate) fn wrapped(subject: &str, key: &[u8]) -> Result<String> {
         .map_err(|error| anyhow::anyhow!("{error}"))
 }
 
+/// A certificate as it was found.
+pub(crate) struct Found(Certificate);
+
+impl Found {
+    pub(crate) fn decode(der: &[u8]) -> Result<Self> {
+        Ok(Self(Certificate::from_der(der)?))
+    }
+
+    /// The key that it says it is signed with.
+    pub(crate) fn key(&self) -> Result<Vec<u8>> {
+        Ok(self.0.body.key.to_der()?)
+    }
+
+    /// Whether this key signed it, in the one way that our firmware takes.
+    pub(crate) fn signed_by(&self, key: &[u8]) -> Result<bool> {
+        let Certificate { body, algorithm, signature } = &self.0;
+        let ours = *algorithm == pss()? && body.algorithm == *algorithm && self.key()? == key;
+        let key = root_keys::of_rsa(&rsa::RsaPublicKey::from_public_key_der(key)?);
+        let key = RsaPublicKeyComponents { n: &key.modulus, e: &key.exponent };
+        let right = key.verify(&RSA_PSS_2048_8192_SHA256, &body.to_der()?, signature.raw_bytes());
+        Ok(ours && right.is_ok())
+    }
+
+    /// A counter of the firmware.
+    pub(crate) fn counter(&self, number: u32) -> Result<u32> {
+        Ok(u32::from_der(self.extension(number)?)?)
+    }
+
+    /// The key that another certificate is signed with.
+    pub(crate) fn key_of(&self, number: u32) -> Result<Vec<u8>> {
+        Ok(self.extension(number)?.to_vec())
+    }
+
+    /// SHA-256 of an image; none of one that is not there.
+    pub(crate) fn digest(&self, number: u32) -> Result<Option<[u8; 32]>> {
+        let DigestInfo { algorithm, digest } = DigestInfo::from_der(self.extension(number)?)?;
+        ensure!(algorithm.oid == SHA256, "extension {number} has a digest of another kind");
+        let digest = digest.as_bytes().try_into().context("its digest has another size")?;
+        Ok((digest != [0; 32]).then_some(digest))
+    }
+
+    fn extension(&self, number: u32) -> Result<&[u8]> {
+        let oid = arm(number)?;
+        let found = self.0.body.extensions.iter().find(|extension| extension.extn_id == oid);
+        Ok(found.with_context(|| format!("it has no extension {number}"))?.extn_value.as_bytes())
+    }
+}
+
 fn arm(number: u32) -> Result<ObjectIdentifier> {
     Ok(ObjectIdentifier::new(&format!("{ARM}.{number}"))?)
 }
 
 fn body(subject: &str, key: &[u8], extensions: Vec<Extension>) -> Result<Body> {
     let name = Name::from_str(&format!("CN={subject}"))?;
-    let parameters = RsaPssParams::new::<Sha256>(SALT).to_der()?;
-    let algorithm =
-        AlgorithmIdentifierOwned { oid: RSASSA_PSS, parameters: Some(Any::from_der(&parameters)?) };
     let mut digest = Sha256::new().chain_update(subject).chain_update(key);
     for extension in &extensions {
         digest.update(extension.to_der()?);
@@ -130,11 +180,17 @@ fn body(subject: &str, key: &[u8], extensions: Vec<Extension>) -> Result<Body> {
     Ok(Body {
         version: VERSION,
         serial: Uint::new(&digest.finalize()[..SERIAL_OCTETS])?,
-        algorithm,
+        algorithm: pss()?,
         issuer: name.clone(),
         validity: Validity::new(Time::from_der(SINCE)?, Time::INFINITY),
         subject: name,
         key: SubjectPublicKeyInfoOwned::from_der(key)?,
         extensions,
     })
+}
+
+/// RSASSA-PSS with SHA-256 and a salt of its length.
+fn pss() -> Result<AlgorithmIdentifierOwned> {
+    let parameters = RsaPssParams::new::<Sha256>(SALT).to_der()?;
+    Ok(AlgorithmIdentifierOwned { oid: RSASSA_PSS, parameters: Some(Any::from_der(&parameters)?) })
 }

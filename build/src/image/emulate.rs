@@ -107,10 +107,12 @@ impl Machine {
             manifest.board
         );
         let state = options.state.clone().unwrap_or_else(|| scratch.join("device"));
-        let flash = device(&options.image, &state, &manifest, builder.board.secure_flash()?)?;
+        let size = medium_size(&options.image, &manifest)?;
+        let flash = device(&options.image, &state, size, builder.board.secure_flash()?)?;
+        program(&flash, &manifest, builder.board.secure_flash()?)?;
         let listener = UnixListener::bind(scratch.join("factory"))?;
         let emulator = builder.board.emulator()?;
-        let tool = qemu_args::image_tool(emulator, &state, manifest.size, &flash, &folder, &scratch);
+        let tool = qemu_args::image_tool(emulator, &state, size, &flash, &folder, &scratch);
         let qemu = spawn(&tool, &folder)?;
         Ok(Self { qemu, folder, scratch, listener })
     }
@@ -254,20 +256,27 @@ fn new_folders(builder: &Builder) -> Result<(PathBuf, PathBuf)> {
     Ok((folder, scratch))
 }
 
-/// The device in a file, made on first use, with the image's firmware in its flash.
-fn device(image: &Path, state: &Path, manifest: &Manifest, map: SecureFlash) -> Result<Flash> {
+/// What a file with an image in it has; `tb flash` writes to larger ones too.
+fn medium_size(image: &Path, manifest: &Manifest) -> Result<u64> {
+    let found = fs::metadata(image)?.len();
+    let shown = image.display();
+    ensure!(found >= manifest.size, "{shown} has {found} octets, its manifest says {}", manifest.size);
+    Ok(found)
+}
+
+/// The device in a file, made on first use: a medium of this size, and a flash of its own behind it.
+fn device(image: &Path, state: &Path, size: u64, map: SecureFlash) -> Result<Flash> {
     if !state.exists() {
-        new_device(image, state, manifest.size, &map)?;
+        new_device(image, state, size, &map)?;
     }
-    let size = fs::metadata(state)?.len();
+    let found = fs::metadata(state)?.len();
     ensure!(
-        size == manifest.size + map.size,
-        "{} is no device of {}: it has {size} octets\nhelp: name another file",
+        found == size + map.size,
+        "{} is no device of {}: it has {found} octets\nhelp: name another file",
         state.display(),
         image.display()
     );
-    program(state, manifest, &map)?;
-    Ok(Flash { file: state.to_path_buf(), offset: manifest.size, size: map.size, writable: true })
+    Ok(Flash { file: state.to_path_buf(), offset: size, size: map.size, writable: true })
 }
 
 /// A device that was never on: the image, and a flash with a key of its own behind it.
@@ -275,14 +284,12 @@ fn new_device(image: &Path, state: &Path, size: u64, map: &SecureFlash) -> Resul
     let part = state.with_extension("unfinished");
     let tool = crate::tool::Tool::new("cp").args(["--sparse=always", "--reflink=auto"]).arg(image).arg(&part);
     tool.output().with_context(|| format!("cannot make {}", state.display()))?;
-    let found = fs::metadata(&part)?.len();
-    ensure!(found == size, "{} has {found} octets, its manifest says {size}", image.display());
     crate::device::flash::append_device(&part, size, map)?;
     fs::rename(&part, state).with_context(|| format!("cannot make {}", state.display()))
 }
 
 /// Writes the firmware that is in the medium to the flash behind it.
-fn program(state: &Path, manifest: &Manifest, map: &SecureFlash) -> Result<()> {
+fn program(flash: &Flash, manifest: &Manifest, map: SecureFlash) -> Result<()> {
     let firmware = manifest
         .regions
         .iter()
@@ -294,12 +301,12 @@ fn program(state: &Path, manifest: &Manifest, map: &SecureFlash) -> Result<()> {
         firmware.size,
         map.firmware
     );
-    let mut file = OpenOptions::new().read(true).write(true).open(state)?;
+    let mut file = OpenOptions::new().read(true).write(true).open(&flash.file)?;
     file.seek(SeekFrom::Start(firmware.start))?;
     let mut content = vec![0; usize::try_from(firmware.size)?];
     file.read_exact(&mut content)?;
-    file.seek(SeekFrom::Start(manifest.size))?;
-    file.write_all(&content).with_context(|| format!("cannot write {}", state.display()))
+    file.seek(SeekFrom::Start(flash.offset))?;
+    file.write_all(&content).with_context(|| format!("cannot write {}", flash.file.display()))
 }
 
 fn unique() -> u32 {

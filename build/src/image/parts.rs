@@ -58,6 +58,11 @@ impl Builder {
     ) -> Result<RootImage> {
         let mut tree = self.root_tree(edition, boot_state)?;
         more.map(|folder| tree.more(folder)).transpose()?;
+        self.root_of(&tree)
+    }
+
+    /// A tree as a file system with its hash tree.
+    pub(crate) fn root_of(&self, tree: &Tree) -> Result<RootImage> {
         let version = Tool::new("mksquashfs").arg("-version").command().output();
         let version =
             version.context("cannot start mksquashfs\nhelp: install Debian package squashfs-tools")?;

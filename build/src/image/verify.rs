@@ -7,7 +7,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use trustbox_boot_image::boot_state::{BootState, STRIDE};
+use trustbox_boot_image::fip::Fip;
 
+use crate::boot::certificates::Counters;
+use crate::boot::chain::FIP_OFFSET;
+use crate::boot::chain_of_trust;
 use crate::boot::keys::Role;
 use crate::builder::{Builder, Repo};
 use crate::hash::sha256_hex;
@@ -16,7 +20,7 @@ use crate::image::layout::{MANIFEST_ROOM, Placed};
 use crate::image::manifest::{Found, Listed, Manifest};
 use crate::image::verity::{self, Root};
 use crate::image::write::Region;
-use crate::inspect::{Inspection, Options};
+use crate::inspect::{Inspection, Options, boot};
 use crate::recognise::Kind;
 use crate::tool::Tool;
 use crate::verify::{Expected, Outcome, Verdict};
@@ -140,6 +144,7 @@ pub(crate) fn verify_with(path: &Path, expected: &Expected, tools: &Path) -> Res
     }
     let manifest = for_medium(&medium, found.manifest)?;
     regions(&medium, &manifest, &mut verdict)?;
+    firmware(&medium, &manifest, expected, &mut verdict)?;
     rest(&medium, &manifest, &mut verdict)?;
     for slot in ["a", "b"] {
         let root = signed_root(&medium, &manifest, slot, &key, tools);
@@ -183,6 +188,30 @@ fn regions(medium: &Medium, manifest: &Manifest, verdict: &mut Verdict) -> Resul
             result => Outcome::of(result),
         };
         verdict.add(format!("region {}", region.name), "the manifest", outcome);
+    }
+    Ok(())
+}
+
+/// What the boot ROM, BL1 and BL2 verify before they run it, with the counters that the manifest has.
+fn firmware(medium: &Medium, manifest: &Manifest, expected: &Expected, verdict: &mut Verdict) -> Result<()> {
+    let region = |name: &str| manifest.regions.iter().find(|region| region.name == name);
+    if let Some(pbl) = region("pbl") {
+        boot::add_claims(&medium.read(pbl.start, pbl.size)?, expected, verdict)?;
+    }
+    let fip = match (region("fip"), region("firmware")) {
+        (Some(fip), _) => medium.read(fip.start, fip.size)?,
+        (None, Some(flash)) => {
+            let flash = medium.read(flash.start, flash.size)?;
+            flash.get(FIP_OFFSET..).context("the firmware has no FIP")?.to_vec()
+        }
+        (None, None) => bail!("the manifest has no firmware"),
+    };
+    let fip = Fip::decode(&fip).context("the firmware's FIP is damaged")?;
+    if let Some(Counters { trusted, normal }) =
+        chain_of_trust::verify(&fip, expected.root_key.as_deref(), verdict)?
+    {
+        let same = Outcome::when([trusted, normal] == manifest.counters, "the manifest has other ones");
+        verdict.add(format!("counters {trusted} and {normal}"), "the manifest", same);
     }
     Ok(())
 }

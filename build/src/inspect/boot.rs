@@ -6,9 +6,11 @@ use anyhow::{Context, Result};
 use serde_json::json;
 use trustbox_boot_image::Error;
 use trustbox_boot_image::describe::{self, FileKind};
+use trustbox_boot_image::fip::Fip;
 use trustbox_boot_image::secure::{self, Claim};
 
 use super::{Inspection, Options};
+use crate::boot::chain_of_trust;
 use crate::boot::root_keys::{holds, table_digest};
 use crate::hash::hex;
 use crate::input;
@@ -31,7 +33,7 @@ pub(crate) const FIP: Kind = Kind {
     name: "FIP",
     begins: |bytes| FileKind::of(bytes) == Some(FileKind::Fip),
     inspect: |path, _: &Options| inspect(path, describe::fip),
-    verify: |path, _: &Expected| verify(path, "FIP", describe::fip),
+    verify: verify_fip,
 };
 
 /// The lines of a PBL, and of its headers where the boot ROM is told to verify it.
@@ -61,7 +63,13 @@ fn verify_pbl(path: &Path, expected: &Expected) -> Result<Verdict> {
     let bytes = input::read(path, MOST)?;
     let mut verdict = Verdict::new("PBL");
     verdict.add("form and checksums", "", Outcome::of(describe::pbl(&bytes).map(drop)));
-    for claim in secure::claims(&bytes)?.iter().flatten() {
+    add_claims(&bytes, expected, &mut verdict)?;
+    Ok(verdict)
+}
+
+/// What the boot ROM is told to verify.
+pub(crate) fn add_claims(bytes: &[u8], expected: &Expected, verdict: &mut Verdict) -> Result<()> {
+    for claim in secure::claims(bytes)?.iter().flatten() {
         let (digest, by) = (hex(&table_digest(&claim.table)), format!("super root key {}", claim.header.key));
         let result = match (&expected.srk_hash, holds(claim)) {
             (_, false) => Outcome::Fails("the signature is wrong".to_owned()),
@@ -72,7 +80,7 @@ fn verify_pbl(path: &Path, expected: &Expected) -> Result<Verdict> {
         };
         verdict.add_signature(claim.what, by, result);
     }
-    Ok(verdict)
+    Ok(())
 }
 
 type Describe = fn(&[u8]) -> Result<Vec<String>, Error>;
@@ -87,11 +95,15 @@ fn inspect(path: &Path, lines: Describe) -> Result<Inspection> {
     })
 }
 
-/// Form and checksums only: nobody signs these yet, and so they are never verified.
-fn verify(path: &Path, kind: &'static str, lines: Describe) -> Result<Verdict> {
+/// Firmware that somebody signed, by its certificates; of any other, its form.
+fn verify_fip(path: &Path, expected: &Expected) -> Result<Verdict> {
     let bytes = input::read(path, MOST)?;
-    let mut verdict = Verdict::new(kind);
-    verdict.add("form and checksums", "", Outcome::of(lines(&bytes).map(drop)));
+    let mut verdict = Verdict::new("FIP");
+    verdict.add("form and checksums", "", Outcome::of(describe::fip(&bytes).map(drop)));
+    let fip = Fip::decode(&bytes)?;
+    if chain_of_trust::is_signed(&fip) {
+        chain_of_trust::verify(&fip, expected.root_key.as_deref(), &mut verdict)?;
+    }
     Ok(verdict)
 }
 
@@ -101,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_package_of_images_is_shown_and_never_verified() {
-        use trustbox_boot_image::fip::{Fip, Kind};
+        use trustbox_boot_image::fip::Kind;
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), Fip::of([(Kind::Bl33, vec![0; 9])]).encode()).unwrap();
         let kind = crate::recognise::recognise(file.path()).unwrap();

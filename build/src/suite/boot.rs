@@ -50,6 +50,7 @@ pub(crate) fn run(builder: &Builder) -> Result<Vec<Case>> {
     );
     let keys = signing_keys::Bench { builder, set: &bench.set, folder: bench.folder.clone() };
     case("each certificate says what cert_create says", keys.certificates());
+    case("tb verify finds a change in any certificate and image of a FIP, and a foreign chain", keys.chain());
     case("the signature of a FIT is that of mkimage", keys.image());
     case("keys in a token sign what keys in files sign, and wrong ones are named", keys.token());
     case("two state files are two devices, and one without a key has no storage", bench.devices());

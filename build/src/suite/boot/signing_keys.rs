@@ -12,6 +12,7 @@ use x509_cert::Certificate;
 use x509_cert::der::{Decode, Encode};
 
 use crate::boot::chain::FIP_OFFSET;
+use crate::boot::chain_of_trust;
 use crate::boot::emulated::Set;
 use crate::boot::image::Parts;
 use crate::boot::keys::{BITS, OCTETS, Role};
@@ -21,6 +22,7 @@ use crate::device::{BootOptions, Device};
 use crate::guest::Images;
 use crate::hash::Key;
 use crate::tool::Tool;
+use crate::verify::{Outcome, Verdict};
 
 const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 const TOKEN: &str = "boot";
@@ -85,6 +87,43 @@ impl Bench<'_> {
         for (option, kind) in FILES.iter().filter(|(option, _)| option.ends_with("-cert")) {
             let (ours, theirs) = (said(part(&ours, *kind)?)?, said(&fs::read(folder.join(option))?)?);
             ensure!(ours == theirs, "{option}: {ours:?}, cert_create has {theirs:?}");
+        }
+        Ok(())
+    }
+
+    /// An octet anywhere, a part that lacks, certificates that change places, another root: none is believed.
+    pub(super) fn chain(&self) -> Result<()> {
+        let good = fip(&self.set.images.firmware)?;
+        let dev = self.builder.repo.dev_keys().join("boot");
+        let root = |role: Role| dev.join(format!("{}.pub.pem", role.name()));
+        let why = |fip: &Fip, role: Role| {
+            let mut verdict = Verdict::new("FIP");
+            let counters = chain_of_trust::verify(fip, Some(&root(role)), &mut verdict)?;
+            let open = verdict.checks.iter().find(|check| check.result != Outcome::Holds);
+            ensure!(open.is_some() == counters.is_none(), "counters of a chain that does not hold");
+            Ok(open.map(|check| check.what.to_string()))
+        };
+        ensure!(why(&good, Role::Root)?.is_none(), "{:?} of what is signed", why(&good, Role::Root)?);
+        ensure!(why(&good, Role::Image)?.is_some(), "another root key is taken");
+        for (number, part) in good.images.iter().enumerate() {
+            let name = part.kind.name();
+            for at in [0, part.content.len() / 2, part.content.len() - 1] {
+                let mut changed = good.clone();
+                changed.images[number].content[at] ^= 1;
+                ensure!(why(&changed, Role::Root)?.is_some(), "octet {at} of {name}");
+            }
+            let mut without = good.clone();
+            without.images.remove(number);
+            ensure!(why(&without, Role::Root)?.is_some(), "without {name}");
+        }
+        for pair in FILES.windows(2) {
+            let mut swapped = good.clone();
+            let [a, b] =
+                [pair[0].1, pair[1].1].map(|kind| swapped.images.iter().position(|part| part.kind == kind));
+            let (Some(a), Some(b)) = (a, b) else { continue };
+            let other = swapped.images[a].content.clone();
+            swapped.images[a].content = std::mem::replace(&mut swapped.images[b].content, other);
+            ensure!(why(&swapped, Role::Root)?.is_some(), "{} in the other's place", pair[0].0);
         }
         Ok(())
     }

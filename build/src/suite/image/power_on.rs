@@ -29,7 +29,8 @@ const WRONG_KEY: i32 = 2;
 const REFUSED: &str = "trustbox: slot boot-a refused";
 const OTHER_SLOT: &str = "trustbox: slot boot-b\r";
 const CORRUPT: &str = "device-mapper: verity: ";
-/// The device that `boots` leaves.
+/// The medium of `boots`, and the device that it leaves.
+const LARGER: &str = "larger.img";
 const DEVICE: &str = "device.img";
 /// What QEMU's router gives: an address by DHCP, a network by IPv6. Where nobody else can be reached, it names no server of names.
 const ADDRESS: &str = "10.0.2.15";
@@ -39,8 +40,8 @@ impl Bench<'_> {
     /// On a medium that is larger than the image: the power goes while the first file system is made, and while the second one is. Then
     /// the device goes on as a new one would, and again after a restart.
     pub(super) fn boots(&self) -> Result<()> {
-        let state = self.larger_medium(DEVICE)?;
-        let options = self.options(&self.image, Some(state.clone()));
+        let (medium, state) = (self.larger_medium(LARGER)?, self.file(DEVICE));
+        let options = self.options(&medium, Some(state.clone()));
         let factory = Factory::prepare(self.builder)?;
         for name in ["tee", "data"] {
             self.cut(&options, &state, name, &factory)
@@ -162,7 +163,7 @@ impl Bench<'_> {
         let first = self.made.plan.partition("root-a")?.start;
         let middle = first + self.made.root_octets() / 2;
         let state = self.copy_of(&self.folder.join(DEVICE), "root-changed.img")?;
-        let options = self.options(&self.image, Some(state.clone()));
+        let options = self.options(&self.folder.join(LARGER), Some(state.clone()));
         for (number, changed) in [vec![first], vec![], vec![first, middle]].iter().enumerate() {
             change(&state, changed)?;
             let mut machine = Machine::start(self.builder, &options)?;

@@ -193,7 +193,9 @@ fn start(words: &[String]) -> io::Result<u32> {
 
 /// Whether it got hold of the driver, or ended because another one has it.
 fn serves(number: u32, end: Instant) -> bool {
-    let alive = || fs::read(format!("/proc/{number}/cmdline")).is_ok_and(|line| !line.is_empty());
+    // Its command line is empty for a moment when it starts, so that says nothing.
+    let alive =
+        || fs::read_to_string(format!("/proc/{number}/stat")).is_ok_and(|line| !line.contains(") Z "));
     while alive() && Instant::now() < end {
         let files = fs::read_dir(format!("/proc/{number}/fd")).into_iter().flatten().flatten();
         let mut open = files.filter_map(|file| fs::read_link(file.path()).ok());
