@@ -28,9 +28,15 @@ pub struct Lock {
 /// Reads an object; `None` where there is none, `Error::StorageCorrupt` where it is longer than `out`.
 pub fn read(id: &[u8], out: &mut [u8]) -> Result<Option<usize>, Error> {
     let Some(object) = open_shared(id)? else { return Ok(None) };
-    let length = read_some(&object, out)?;
-    let beyond = read_some(&object, &mut [0])?;
-    if beyond == 0 { Ok(Some(length)) } else { Err(Error::StorageCorrupt) }
+    let found = read_some(&object, out).and_then(|length| Ok((length, read_some(&object, &mut [0])?)));
+    if found == Err(sys::TEE_ERROR_CORRUPT_OBJECT) {
+        // OP-TEE closed it for that; to close it again would panic the TA.
+        core::mem::forget(object);
+    }
+    match found.map_err(error)? {
+        (length, 0) => Ok(Some(length)),
+        _ => Err(Error::StorageCorrupt),
+    }
 }
 
 /// Creates or replaces an object.
@@ -118,14 +124,13 @@ fn create(id: &[u8], flags: u32, key: Option<c_ulong>, content: &[u8]) -> Result
     owned(object)
 }
 
-fn read_some(object: &ObjectHandle, out: &mut [u8]) -> Result<usize, Error> {
+fn read_some(object: &ObjectHandle, out: &mut [u8]) -> Result<usize, u32> {
     let mut count = 0;
     // SAFETY: `out` is writable for as long as it is, the object is open.
     check(unsafe {
         sys::_utee_storage_obj_read(raw(object), out.as_mut_ptr().cast(), out.len(), &mut count)
-    })
-    .map_err(error)?;
-    usize::try_from(count).ok().filter(|count| *count <= out.len()).ok_or(Error::Internal)
+    })?;
+    usize::try_from(count).ok().filter(|count| *count <= out.len()).ok_or(sys::TEE_ERROR_GENERIC)
 }
 
 /// The number by which system calls know an object.

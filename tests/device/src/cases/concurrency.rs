@@ -65,4 +65,16 @@ pub const CASES: &[Case] = &[
         invariants: &["INV-5", "INV-6", "INV-10"],
         run: |context| act(context, 5010, 1),
     },
+    Case {
+        id: 5011,
+        name: "whichever reading fails in the middle of a call, the TA refuses and goes on",
+        invariants: &["INV-6", "INV-10"],
+        run: |context| act(context, 5011, 1),
+    },
+    Case {
+        id: 5012,
+        name: "an object that is corrupt when it is read costs the call, and the TA goes on",
+        invariants: &["INV-6", "INV-10"],
+        run: |context| act(context, 5012, 1),
+    },
 ];

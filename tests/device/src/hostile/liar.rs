@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -15,7 +14,7 @@ use nix::sys::ptrace::{self, Options, regset};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::supplicant::Lie;
+use super::supplicant::{About, Claim, DIRECTORY, Lie};
 
 /// `ioctl(2)` on arm64 (`include/uapi/asm-generic/unistd.h`).
 const IOCTL: u64 = 29;
@@ -29,6 +28,9 @@ const TEE_IOCTL_PARAM_ATTR_META: u64 = 0x100;
 const OPTEE_RPC_CMD_FS: u32 = 2;
 /// Reads from one.
 const OPTEE_RPC_FS_READ: u64 = 3;
+/// Octets of a parameter, and where one that is memory has its size.
+const PARAMETER: u64 = 32;
+const SIZE: u64 = 16;
 /// Where the registers have the number of a system call, and its second and third argument.
 const NUMBER: usize = 8;
 const REQUEST: usize = 1;
@@ -147,10 +149,7 @@ impl Tracer {
                 self.threads.entry(pid.as_raw()).or_default().lies = lies;
             }
             TEE_IOC_SUPPL_SEND if begins && lies => {
-                let buffer = word(pid, registers[ARGUMENT])?;
-                // the result, and how many parameters there are
-                let words = word(pid, buffer)? >> 32 << 32 | u64::from(self.lie.answer);
-                ptrace::write(pid, buffer as _, words as i64)?;
+                self.change(pid, word(pid, registers[ARGUMENT])?)?;
                 self.threads.entry(pid.as_raw()).or_default().lies = false;
                 self.lied = true;
             }
@@ -159,15 +158,24 @@ impl Tracer {
         Ok(())
     }
 
+    /// Changes an answer, `struct tee_iocl_supp_send_arg`.
+    fn change(&self, pid: Pid, buffer: u64) -> nix::Result<()> {
+        match self.lie.claim {
+            // the result, and how many parameters there are
+            Claim::Failed(result) => put(pid, buffer, word(pid, buffer)? >> 32 << 32 | u64::from(result)),
+            Claim::Short => {
+                let size = parameters(pid, buffer)? + PARAMETER + SIZE;
+                put(pid, size, word(pid, size)? / 2)
+            }
+        }
+    }
+
     /// Whether a request, `struct tee_iocl_supp_recv_arg`, is the one to lie about.
     fn matches(&mut self, pid: Pid, buffer: u64) -> nix::Result<bool> {
         if word(pid, buffer)? as u32 != OPTEE_RPC_CMD_FS {
             return Ok(false);
         }
-        // four words each: attributes, and three of what is asked
-        let first = buffer + 8;
-        let meta = word(pid, first)? & TEE_IOCTL_PARAM_ATTR_META != 0;
-        let asked = first + if meta { 32 } else { 0 };
+        let asked = parameters(pid, buffer)?;
         let (what, file, from) = (word(pid, asked + 8)?, word(pid, asked + 16)?, word(pid, asked + 24)?);
         if what != OPTEE_RPC_FS_READ || from < self.lie.from || !self.is_file(file) {
             return Ok(false);
@@ -177,9 +185,25 @@ impl Tracer {
     }
 
     fn is_file(&self, number: u64) -> bool {
-        let path = || fs::read_link(format!("/proc/{}/fd/{number}", self.process));
-        self.lie.file.is_none_or(|name| path().is_ok_and(|path| Path::new(&path).ends_with(name)))
+        let path = fs::read_link(format!("/proc/{}/fd/{number}", self.process));
+        let directory = path.is_ok_and(|path| path.ends_with(DIRECTORY));
+        match self.lie.about {
+            About::Any => true,
+            About::Directory => directory,
+            About::Objects => !directory,
+        }
     }
+}
+
+/// Where the parameters begin: four words each, attributes and three more.
+fn parameters(pid: Pid, buffer: u64) -> nix::Result<u64> {
+    let first = buffer + 8;
+    let meta = word(pid, first)? & TEE_IOCTL_PARAM_ATTR_META != 0;
+    Ok(first + if meta { PARAMETER } else { 0 })
+}
+
+fn put(pid: Pid, address: u64, word: u64) -> nix::Result<()> {
+    ptrace::write(pid, address as _, word as i64)
 }
 
 fn word(pid: Pid, address: u64) -> nix::Result<u64> {

@@ -30,27 +30,51 @@ const COMPLAINTS: &str = "/tmp/killed-in-a-call.log";
 /// What is said, and about which reading.
 #[derive(Clone, Debug)]
 pub struct Lie {
-    /// Of this file only.
-    pub file: Option<&'static str>,
-    /// From this place in it on.
+    /// Of these files only.
+    pub about: About,
+    /// From this place in them on.
     pub from: u64,
     /// After this many of them were answered truly, once.
     pub after: u64,
-    /// The result that is claimed, a `TEE_Result`.
-    pub answer: u32,
+    /// What is claimed.
+    pub claim: Claim,
 }
 
+/// Files of the TEE's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// Whichever.
+    Any,
+    /// The directory of objects.
+    Directory,
+    /// All but the directory.
+    Objects,
+}
+
+/// A lie about a reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// It failed with this `TEE_Result`.
+    Failed(u32),
+    /// It gave less than there is.
+    Short,
+}
+
+/// What tee-supplicant calls the directory of objects.
+pub const DIRECTORY: &str = "dirf.db";
+/// GlobalPlatform's `TEE_ERROR_CORRUPT_OBJECT`.
+const CORRUPT: u32 = 0xf010_0001;
 /// What a liar may answer: GlobalPlatform's "not found", "corrupt", "no memory", "bad parameters", "no space", and a result of nobody's.
-const ANSWERS: [u32; 6] = [0xffff_0008, 0xf010_0001, 0xffff_000c, 0xffff_0006, 0xffff_3041, 0x1234_5678];
-/// The directory of objects, and where its entries begin: before them is what OP-TEE checks them with.
-const ENTRIES: (&str, u64) = ("dirf.db", 4096);
+const ANSWERS: [u32; 6] = [0xffff_0008, CORRUPT, 0xffff_000c, 0xffff_0006, 0xffff_3041, 0x1234_5678];
+/// Where the entries of the directory begin: before them is what OP-TEE checks them with.
+const ENTRIES: u64 = 4096;
 
 /// Lies about a reading of any file in the middle of a change.
 pub fn lie(context: &mut Context<'_>, random: &mut Random) -> Result<(), Stop> {
     let before = Model::of(&healthy(context)?);
     let answer = *random.choose(&ANSWERS).expect("there are some");
     let step = if random.below(2) == 0 { Step::Record(1) } else { Step::Install(context.image.version) };
-    let lie = Lie { file: None, from: ENTRIES.1, after: random.below(12), answer };
+    let lie = Lie { about: About::Any, from: 0, after: random.below(24), claim: Claim::Failed(answer) };
     let what = format!("{step} with {lie:?}");
     let (done, _) = while_lying(lie, || carry_out(context, step))?;
     check!(done.as_ref().err().is_none_or(is_unavailable), "{what}: {done:?}");
@@ -64,17 +88,52 @@ pub fn lie(context: &mut Context<'_>, random: &mut Random) -> Result<(), Stop> {
 /// Says that the directory of objects ends where its entries begin.
 pub fn hide_entries(context: &mut Context<'_>, _: &mut Random) -> Result<(), Stop> {
     let before = healthy(context)?;
-    let (file, from) = ENTRIES;
-    let lie = Lie { file: Some(file), from, after: 0, answer: Code::NOT_FOUND.0 };
+    let claim = Claim::Failed(Code::NOT_FOUND.0);
+    let lie = Lie { about: About::Directory, from: ENTRIES, after: 0, claim };
     let (shown, lied) = while_lying(lie, || view(context))?;
     check!(lied, "nobody read the directory");
     check!(shown.as_ref().is_err_and(is_unavailable), "without its entries: {shown:?}");
     back(context, &before, "the lie")
 }
 
-/// A refusal, or a TA that ended since its storage failed.
+/// Says of one reading after the other that what was read is corrupt, as long as there are readings.
+pub fn fail_each(context: &mut Context<'_>, random: &mut Random) -> Result<(), Stop> {
+    each(context, random, 32, About::Any, Claim::Failed(CORRUPT))
+}
+
+/// Gives too little of one object after the other, which OP-TEE finds corrupt then. It would make a new directory from less than one.
+pub fn cut_each(context: &mut Context<'_>, random: &mut Random) -> Result<(), Stop> {
+    each(context, random, 1, About::Objects, Claim::Short)
+}
+
+/// With steps of up to that many readings.
+fn each(
+    context: &mut Context<'_>,
+    random: &mut Random,
+    step: u64,
+    about: About,
+    claim: Claim,
+) -> Result<(), Stop> {
+    let before = healthy(context)?;
+    let (mut after, mut told) = (random.below(step), 0);
+    loop {
+        let lie = Lie { about, from: 0, after, claim };
+        let (shown, lied) = while_lying(lie, || view(context))?;
+        if !lied {
+            check!(told > 0, "nobody read a file");
+            return Ok(());
+        }
+        told += 1;
+        let fine = shown.as_ref().map_or_else(is_unavailable, |now| *now == before);
+        check!(fine, "reading {after}: {shown:?}");
+        back(context, &before, "the lie")?;
+        after += 1 + random.below(step);
+    }
+}
+
+/// A refusal; the TA goes on.
 fn is_unavailable(stop: &Stop) -> bool {
-    matches!(stop, Stop::Failed(why) if why.contains("unexpected refusal"))
+    matches!(stop, Stop::Failed(why) if is_refusal(why))
 }
 
 /// Does something while tee-supplicant lies; also whether it had an opportunity to.
