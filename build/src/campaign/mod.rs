@@ -1,9 +1,10 @@
-//! `tb campaign`: long trials of what an attacker and bad luck can do, reproducible from a seed.
+//! `tb campaign`: long trials: of what an attacker and bad luck can do, reproducible from a seed, and of what packages' scripts would do.
 
 mod disk;
 pub(crate) mod hostile;
 mod nbd;
 pub(crate) mod powercut;
+mod scripts;
 pub(crate) mod smc;
 
 use std::fs;
@@ -38,9 +39,11 @@ enum Campaign {
     Hostile(hostile::Args),
     /// Makes every call to the secure monitor and to OP-TEE that the normal world can make, with anything in registers and memory
     Smc(smc::Args),
+    /// Runs the scripts of the image's packages in a root of their own, and holds what they change against the image, which runs none
+    Scripts(scripts::Args),
 }
 
-/// What all campaigns are told.
+/// What campaigns of chance are told.
 #[derive(clap::Args)]
 pub(crate) struct Common {
     /// Seed of all random choices; a new one where it is left out
@@ -57,10 +60,14 @@ impl Common {
     }
 
     fn write(&self, summary: &impl Serialize) -> Result<()> {
-        let Some(path) = &self.json else { return Ok(()) };
-        let text = serde_json::to_string_pretty(summary)? + "\n";
-        fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+        write_summary(self.json.as_deref(), summary)
     }
+}
+
+fn write_summary(path: Option<&Path>, summary: &impl Serialize) -> Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    let text = serde_json::to_string_pretty(summary)? + "\n";
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Runs `tb campaign`; the exit status says whether everything was as it must be.
@@ -69,6 +76,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Campaign::Powercut(args) => powercut::run(args),
         Campaign::Hostile(args) => hostile::run(args),
         Campaign::Smc(args) => smc::run(args),
+        Campaign::Scripts(args) => scripts::run(args),
     }
 }
 
