@@ -86,14 +86,19 @@ fn seed_of_today() -> u64 {
     Random::new(now.as_nanos() as u64).below(1_000_000)
 }
 
-/// The power cuts and the calls of `tb test`: a few, always the same. Hostile acts are cases of the device suite.
+/// The power cuts, the calls and the scripts of `tb test`: a few, always the same. Hostile acts are cases of the device suite.
 pub(crate) fn check(builder: &Builder) -> Result<Vec<Case>> {
     let calls = smc::check(builder, TURNS, SEED);
     let cuts = powercut::campaign(builder, CUTS, SEED).and_then(|summary| {
         ensure!(summary.failures.is_empty(), "{}", summary.failures.join("\n"));
         Ok(())
     });
+    let scripts = scripts::campaign(builder, Some(scripts::QUICK)).and_then(|summary| {
+        ensure!(summary.failures.is_empty(), "{}", summary.failures.join("\n"));
+        Ok(())
+    });
     Ok(vec![
+        Case::of("campaign", "the scripts of one package change what is explained", scripts),
         Case::of("campaign", &format!("{CUTS} power cuts"), cuts),
         Case::of(
             "campaign",

@@ -126,7 +126,7 @@ fn emulated(builder: &Builder, root: &Path) -> Result<Tool> {
     };
     let (proot, qemu) = (program("proot", "proot")?, program("qemu-aarch64", "qemu-user")?);
     let preloaded = preloaded(builder)?;
-    let tool = Tool::new("timeout").args(["--kill-after=10", LIMIT]).arg(proot).args(["--kill-on-exit", "-0"]);
+    let tool = Tool::new("timeout").args(["--kill-after=10", LIMIT]).arg(proot).arg("-0");
     let tool = tool.arg("-q").arg(qemu).arg("-r").arg(root).args(["-w", "/"]);
     let tool = SEEN.iter().fold(tool, |tool, seen| tool.args(["-b", seen]));
     Ok(tool.arg("-b").arg(bound(&preloaded, PRELOADED)))
