@@ -7,6 +7,8 @@ pub(crate) mod powercut;
 mod scripts;
 pub(crate) mod smc;
 
+pub(crate) use scripts::tools_of_no_image;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -22,7 +22,7 @@ use crate::image::description::Description;
 use crate::image::parts::Edition;
 use crate::image::tree::Tree;
 use crate::ui;
-use judge::{Explanations, Judge};
+use judge::{Explained, Explanations, Judge};
 use root::Root;
 use snapshot::Snapshot;
 
@@ -51,8 +51,8 @@ pub(crate) struct Summary {
     packages: usize,
     /// Scripts that ran.
     scripts: usize,
-    /// Changes by what the image has there.
-    explained: BTreeMap<&'static str, u32>,
+    /// What they changed, and what the images have there.
+    explained: Vec<Explained>,
     pub(crate) failures: Vec<String>,
 }
 
@@ -74,9 +74,11 @@ pub(crate) fn campaign(builder: &Builder, only: Option<&str>) -> Result<Summary>
     let images = [("the plain image", &plain), ("the image with containers", &containers)];
     let place = folder(builder, "scripts")?;
     let before = packages.before(only)?;
-    let root = ui::step("a root with what scripts need", || Root::new(builder, &place.join("root"), &before))?;
+    let root =
+        ui::step("a root with what scripts need", || Root::new(builder, &place.join("root"), &before))?;
     let judge = Judge::new(&explanations);
-    let mut trial = Trial { builder, root, judge, ran: BTreeSet::new(), seen: Snapshot::default(), packages: 0 };
+    let mut trial =
+        Trial { builder, root, judge, ran: BTreeSet::new(), seen: Snapshot::default(), packages: 0 };
     match only {
         Some(name) => trial.installed(name, packages.images_of(name, &images))?,
         None => {
@@ -90,6 +92,14 @@ pub(crate) fn campaign(builder: &Builder, only: Option<&str>) -> Result<Summary>
         fs::remove_dir_all(place)?;
     }
     Ok(summary)
+}
+
+/// Packages that are pinned only because scripts need them to run.
+pub(crate) fn tools_of_no_image(builder: &Builder) -> Result<Vec<String>> {
+    let folder = builder.image_folder();
+    let (description, tools) = (Description::load(&folder)?, Explanations::load(&folder)?.tools);
+    let of_images = description.names(CONTAINERS);
+    Ok(tools.into_iter().map(|tool| tool.name).filter(|name| !of_images.contains(&name.as_str())).collect())
 }
 
 /// Which packages there are, in the order in which they are installed, and what each needs of the others.
@@ -151,9 +161,9 @@ impl Packages {
 
 /// Names in `Pre-Depends` and `Depends` of a control file; of alternatives all.
 fn needed(control: &str) -> Vec<String> {
-    let fields = control.lines().filter_map(|line| {
-        line.strip_prefix("Depends: ").or_else(|| line.strip_prefix("Pre-Depends: "))
-    });
+    let fields = control
+        .lines()
+        .filter_map(|line| line.strip_prefix("Depends: ").or_else(|| line.strip_prefix("Pre-Depends: ")));
     let names = fields.flat_map(|field| field.split([',', '|']));
     names.filter_map(|name| Some(name.trim().split([' ', ':']).next()?.to_owned())).collect()
 }
@@ -233,7 +243,13 @@ impl Trial<'_> {
         Ok(())
     }
 
-    fn compare(&mut self, script: &str, package: Option<&str>, done: Result<()>, images: &Images) -> Result<()> {
+    fn compare(
+        &mut self,
+        script: &str,
+        package: Option<&str>,
+        done: Result<()>,
+        images: &Images,
+    ) -> Result<()> {
         let name = package.map_or_else(|| script.to_owned(), |package| format!("{package} {script}"));
         let after = self.root.look(&self.seen)?;
         let changes = self.root.of_scripts(self.seen.changes(&after), package)?;
@@ -252,9 +268,9 @@ impl Trial<'_> {
         self.judge.failures.extend(missing.map(|script| {
             format!("{script} is listed in platform/image/scripts.allow and did not run: no package of an image has it")
         }));
-        let explained = self.judge.explained.iter().map(|(verdict, count)| (verdict.word(), *count)).collect();
         let (packages, scripts) = (self.packages, self.ran.iter().filter(|name| *name != TRIGGERS).count());
-        Ok(Summary { packages, scripts, explained, failures: self.judge.failures })
+        let Judge { explained, failures, .. } = self.judge;
+        Ok(Summary { packages, scripts, explained, failures })
     }
 }
 
@@ -262,7 +278,7 @@ impl Summary {
     fn text(&self) -> String {
         let Self { packages, scripts, explained, failures } = self;
         let failed: String = failures.iter().map(|failure| format!("{failure}\n")).collect();
-        let count = |word| explained.get(word).copied().unwrap_or_default();
+        let count = |word| explained.iter().filter(|change| change.image == word).count();
         format!(
             "{failed}scripts: {scripts} scripts ran, {packages} packages; of what they changed the image has the same in {} places, \
              something else in {}, nothing in {}; {} wrong",

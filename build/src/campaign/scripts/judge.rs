@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::campaign::scripts::snapshot::{Change, Entry};
 use crate::image::tree::{self, Tree};
@@ -38,7 +38,7 @@ pub(crate) struct ToolPackage {
 }
 
 /// What an explanation says of the image.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Verdict {
     /// It has what the script made.
     Same,
@@ -88,7 +88,9 @@ impl Explanations {
 
     fn each(&self) -> impl Iterator<Item = (&str, &str, &str)> {
         self.changes.iter().flat_map(|(script, paths)| {
-            paths.iter().map(move |(path, explanation)| (script.as_str(), path.as_str(), explanation.as_str()))
+            paths
+                .iter()
+                .map(move |(path, explanation)| (script.as_str(), path.as_str(), explanation.as_str()))
         })
     }
 
@@ -104,18 +106,26 @@ impl Explanations {
     }
 }
 
+/// A change and what the images have there.
+#[derive(Debug, Serialize)]
+pub(crate) struct Explained {
+    script: String,
+    change: String,
+    pub(crate) image: &'static str,
+}
+
 /// Holds changes against images.
 pub(crate) struct Judge<'a> {
     explanations: &'a Explanations,
     used: BTreeSet<(String, String)>,
-    /// How many changes each verdict explains.
-    pub(crate) explained: BTreeMap<Verdict, u32>,
+    /// What is explained, and is true.
+    pub(crate) explained: Vec<Explained>,
     pub(crate) failures: Vec<String>,
 }
 
 impl<'a> Judge<'a> {
     pub(crate) fn new(explanations: &'a Explanations) -> Self {
-        Self { explanations, used: BTreeSet::new(), explained: BTreeMap::new(), failures: Vec::new() }
+        Self { explanations, used: BTreeSet::new(), explained: Vec::new(), failures: Vec::new() }
     }
 
     /// Judges what one script changed, by the roots of the images that its package is in.
@@ -139,7 +149,8 @@ impl<'a> Judge<'a> {
                 })
                 .collect();
             if wrong.is_empty() {
-                *self.explained.entry(verdict).or_default() += 1;
+                let (script, change) = (script.to_owned(), told(change));
+                self.explained.push(Explained { script, change, image: verdict.word() });
             }
             self.failures.extend(wrong);
         }
@@ -273,9 +284,13 @@ mod tests {
         assert!(with(0, Change { path: "etc/file".into(), after: None }).contains(wrong));
         let user = with(1, change("etc/passwd:nobody", Entry::Line("nobody:x".into())));
         assert!(user.contains("wrote etc/passwd:nobody (nobody:x) and nothing explains that"), "{user}");
-        assert!(user.contains("p postinst changed nothing there, but scripts.toml explains `etc/passwd:user`"));
+        assert!(
+            user.contains("p postinst changed nothing there, but scripts.toml explains `etc/passwd:user`")
+        );
         let link = with(2, change("etc/wants/own", Entry::Link("/lib/strange".into())));
-        assert!(link.contains("a link to /lib/strange; `etc/wants/own` says same, but the image has other there"));
+        assert!(
+            link.contains("a link to /lib/strange; `etc/wants/own` says same, but the image has other there")
+        );
     }
 
     #[test]

@@ -122,7 +122,8 @@ impl<'a> Root<'a> {
 /// PRoot and QEMU for a root.
 fn emulated(builder: &Builder, root: &Path) -> Result<Tool> {
     let program = |name, package| {
-        find_program(name).with_context(|| format!("there is no {name}\nhelp: install Debian package {package}"))
+        find_program(name)
+            .with_context(|| format!("there is no {name}\nhelp: install Debian package {package}"))
     };
     let (proot, qemu) = (program("proot", "proot")?, program("qemu-aarch64", "qemu-user")?);
     let preloaded = preloaded(builder)?;
@@ -137,7 +138,8 @@ fn preloaded(builder: &Builder) -> Result<PathBuf> {
     let folder = builder.cached("readlinkat", &key, |dirs| {
         let source = dirs.out.join("readlinkat.c");
         fs::write(&source, READLINKAT)?;
-        let compiler = Tool::new("aarch64-linux-gnu-gcc").args(["-Wall", "-Werror", "-O2", "-shared", "-fPIC", "-o"]);
+        let compiler =
+            Tool::new("aarch64-linux-gnu-gcc").args(["-Wall", "-Werror", "-O2", "-shared", "-fPIC", "-o"]);
         compiler.arg(dirs.out.join("readlinkat.so")).arg(source).run(&dirs.log)
     })?;
     Ok(folder.join("readlinkat.so"))
@@ -190,9 +192,12 @@ mod tests {
         let files = Snapshot::of(package.path(), &Snapshot::default()).unwrap();
         let own = files.get("etc/file").cloned();
         let change = |path: &str, after: &Option<Entry>| Change { path: path.into(), after: after.clone() };
-        for (path, after) in
-            [("etc/file", &own), ("etc/file.dpkg-new", &own), ("etc/file.dpkg-new", &None), ("var/lib/dpkg/status", &own)]
-        {
+        for (path, after) in [
+            ("etc/file", &own),
+            ("etc/file.dpkg-new", &own),
+            ("etc/file.dpkg-new", &None),
+            ("var/lib/dpkg/status", &own),
+        ] {
             assert!(of_dpkg(&change(path, after), &files), "{path}");
         }
         let other = Some(Entry::Link("x".into()));

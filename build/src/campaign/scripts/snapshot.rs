@@ -3,7 +3,7 @@
 //! Files of accounts are taken apart: a line that a script adds to `etc/passwd` is a change of `etc/passwd:NAME`, so that it
 //! can be held against another root's line of that name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -103,7 +103,8 @@ impl Snapshot {
         self.entries.get(path).map(|(entry, _)| entry)
     }
 
-    /// What is different in the root that came of this one, in the order of paths.
+    /// What is different in the root that came of this one, in the order of paths. A folder that was made for something in it is
+    /// no change of its own: who makes it first is chance.
     pub(crate) fn changes(&self, after: &Self) -> Vec<Change> {
         let gone = self.entries.keys().filter(|path| !after.entries.contains_key(*path));
         let gone = gone.map(|path| Change { path: path.clone(), after: None });
@@ -111,6 +112,17 @@ impl Snapshot {
         let made = made.map(|(path, (entry, _))| Change { path: path.clone(), after: Some(entry.clone()) });
         let mut changes: Vec<_> = gone.chain(made).collect();
         changes.sort_by(|one, other| one.path.cmp(&other.path));
+        let made: BTreeSet<_> = changes
+            .iter()
+            .filter(|change| change.after.is_some())
+            .map(|change| change.path.clone())
+            .collect();
+        changes.retain(|change| {
+            let new_folder =
+                matches!(change.after, Some(Entry::Folder(_))) && self.get(&change.path).is_none();
+            let inside = format!("{}/", change.path);
+            !(new_folder && made.range(inside.clone()..).next().is_some_and(|next| next.starts_with(&inside)))
+        });
         changes
     }
 }
@@ -139,16 +151,18 @@ mod tests {
         fs::set_permissions(at("opened"), PermissionsExt::from_mode(0o640)).unwrap();
         fs::remove_file(at("removed")).unwrap();
         symlink("altered", at("link")).unwrap();
+        fs::create_dir_all(at("full/empty")).unwrap();
         fs::write(at("etc/passwd"), "root:x:0\nnew:x:7\n").unwrap();
         let after = Snapshot::of(folder.path(), &before).unwrap();
         let changes = before.changes(&after);
         let paths: Vec<_> = changes.iter().map(|change| change.path.as_str()).collect();
-        assert_eq!(paths, ["altered", "etc/passwd:new", "link", "opened", "removed"]);
+        assert_eq!(paths, ["altered", "etc/passwd:new", "full/empty", "link", "opened", "removed"]);
         assert_eq!(changes[1].after, Some(Entry::Line("new:x:7".into())));
-        assert_eq!(changes[2].after, Some(Entry::Link("altered".into())));
+        assert!(matches!(changes[2].after, Some(Entry::Folder(_))));
+        assert_eq!(changes[3].after, Some(Entry::Link("altered".into())));
         let digest = sha256_hex(b"1");
-        assert_eq!(changes[3].after, Some(Entry::File { mode: 0o640, digest }));
-        assert_eq!(changes[4].after, None);
+        assert_eq!(changes[4].after, Some(Entry::File { mode: 0o640, digest }));
+        assert_eq!(changes[5].after, None);
         assert_eq!(after.changes(&Snapshot::of(folder.path(), &after).unwrap()), []);
     }
 }
