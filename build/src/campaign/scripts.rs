@@ -31,13 +31,15 @@ const PLAIN: Edition = Edition { dev: false, containers: false };
 const CONTAINERS: Edition = Edition { dev: false, containers: true };
 /// The package of `tb test`: its script enables a unit, as ours does.
 pub(crate) const QUICK: &str = "tee-supplicant";
+/// Whose scripts make the accounts and folders that every root has.
+const BASE: [&str; 2] = ["base-passwd", "base-files"];
 /// What runs after packages are there, as explanations name it.
 const TRIGGERS: &str = "triggers";
 
 /// Runs the scripts of the image's packages where they do no harm, and compares.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Scripts of this package alone, in a root where what it needs is unpacked and not configured: quick, and less than the whole
+    /// Scripts of this package alone, in a root where most of what it needs is unpacked and not configured: quick, and less than the whole
     #[arg(long, value_name = "PACKAGE")]
     only: Option<String>,
     /// Also write the summary to a file, as JSON
@@ -80,7 +82,10 @@ pub(crate) fn campaign(builder: &Builder, only: Option<&str>) -> Result<Summary>
     let mut trial =
         Trial { builder, root, judge, ran: BTreeSet::new(), seen: Snapshot::default(), packages: 0 };
     match only {
-        Some(name) => trial.installed(name, packages.images_of(name, &images))?,
+        Some(name) => {
+            trial.others(&BASE.map(str::to_owned))?;
+            trial.installed(name, packages.images_of(name, &images))?;
+        }
         None => {
             trial.stage(&packages, &packages.plain, &images)?;
             trial.stage(&packages, &packages.containers, &images[1..])?;
