@@ -13,17 +13,18 @@ use crate::campaign::scripts::snapshot::{Change, Snapshot};
 use crate::hash::Key;
 use crate::tool::{Tool, find_program};
 
-/// Works around what PRoot stops at.
-const READLINKAT: &str = include_str!("readlinkat.c");
 /// What scripts may see of the host besides.
 const SEEN: [&str; 3] = ["/dev/null", "/dev/urandom", "/proc"];
-const PRELOADED: &str = "/packages/readlinkat.so";
+/// Works around what PRoot stops at.
+const PATHS: &str = include_str!("paths.c");
+/// Where everything in the root finds that.
+const PRELOADED: &str = "/packages/paths.so";
 /// Settings of dpkg: packages that no script needs are left out, triggers run at the end, and the root need not survive a power cut.
 const DPKG: [&str; 5] = ["dpkg", "--force-depends", "--force-unsafe-io", "--no-triggers", "--log=/dev/null"];
 /// Seconds that one call of dpkg may take.
 const LIMIT: &str = "900";
 /// Dpkg's own records of what is installed.
-const DATABASE: [&str; 7] = ["status", "lock", "available", "info/", "updates/", "triggers/", "arch-native"];
+const DATABASE: [&str; 6] = ["status", "lock", "available", "info/", "updates/", "triggers/"];
 /// What scripts say when something lacks that they need and their exit status hides.
 const TROUBLE: [&str; 5] =
     ["not found", "shared libraries", "Function not implemented", "unsupported syscall", "Permission denied"];
@@ -40,6 +41,7 @@ pub(crate) struct Root<'a> {
 impl<'a> Root<'a> {
     /// A new root with the files of these packages; dpkg does not know them yet.
     pub(crate) fn new(builder: &'a Builder, folder: &Path, packages: &[String]) -> Result<Self> {
+        let emulated = emulated(builder, folder)?;
         let log = builder.log("campaign-scripts");
         let _ = fs::remove_file(&log);
         if folder.exists() {
@@ -52,7 +54,6 @@ impl<'a> Root<'a> {
         let database = folder.join("var/lib/dpkg");
         fs::create_dir_all(&database)?;
         fs::write(database.join("status"), "")?;
-        let emulated = emulated(builder, folder)?;
         Ok(Self { builder, folder: folder.to_path_buf(), log, emulated })
     }
 
@@ -127,22 +128,22 @@ fn emulated(builder: &Builder, root: &Path) -> Result<Tool> {
     };
     let (proot, qemu) = (program("proot", "proot")?, program("qemu-aarch64", "qemu-user")?);
     let preloaded = preloaded(builder)?;
-    let tool = Tool::new("timeout").args(["--kill-after=10", LIMIT]).arg(proot).arg("-0");
+    let tool = Tool::new("timeout").args(["--foreground", "--kill-after=10", LIMIT]).arg(proot).arg("-0");
     let tool = tool.arg("-q").arg(qemu).arg("-r").arg(root).args(["-w", "/"]);
     let tool = SEEN.iter().fold(tool, |tool, seen| tool.args(["-b", seen]));
     Ok(tool.arg("-b").arg(bound(&preloaded, PRELOADED)))
 }
 
 fn preloaded(builder: &Builder) -> Result<PathBuf> {
-    let key = Key::new("readlinkat").text(READLINKAT).finish();
-    let folder = builder.cached("readlinkat", &key, |dirs| {
-        let source = dirs.out.join("readlinkat.c");
-        fs::write(&source, READLINKAT)?;
+    let key = Key::new("campaign-paths").text(PATHS).finish();
+    let folder = builder.cached("campaign-paths", &key, |dirs| {
+        let source = dirs.out.join("paths.c");
+        fs::write(&source, PATHS)?;
         let compiler =
             Tool::new("aarch64-linux-gnu-gcc").args(["-Wall", "-Werror", "-O2", "-shared", "-fPIC", "-o"]);
-        compiler.arg(dirs.out.join("readlinkat.so")).arg(source).run(&dirs.log)
+        compiler.arg(dirs.out.join("paths.so")).arg(source).run(&dirs.log)
     })?;
-    Ok(folder.join("readlinkat.so"))
+    Ok(folder.join("paths.so"))
 }
 
 fn bound(file: &Path, inside: &str) -> String {
@@ -165,7 +166,7 @@ fn inside(name: &str) -> String {
 
 fn of_dpkg(change: &Change, files: &Snapshot) -> bool {
     if let Some(rest) = change.path.strip_prefix("var/lib/dpkg/") {
-        return DATABASE.iter().any(|record| rest.starts_with(record.trim_end_matches('/')));
+        return DATABASE.iter().any(|record| rest.starts_with(record));
     }
     // A file of /etc has another name until its package is configured.
     match change.path.strip_suffix(".dpkg-new") {
