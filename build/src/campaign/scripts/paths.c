@@ -1,7 +1,7 @@
 /*
  * System calls with paths that PRoot does not know or stops at, made of others that it knows. Preloaded by everything that runs in the
- * root: without it `test -x` and `access(2)` look at the host (QEMU makes faccessat2 of them), statx(2) does, and where
- * systemd-tmpfiles reads an open link by an empty path, PRoot ends (its issue 366).
+ * root: without it `test -x` and `access(2)` look at the host (QEMU makes faccessat2 of them), so does statx(2), fchmodat2(2) would
+ * change the host, and where systemd-tmpfiles reads an open link by an empty path, PRoot ends (its issue 366).
  *
  * Who runs there is root: it reads and writes everything, and starts what anybody may start.
  */
@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -49,6 +50,19 @@ int euidaccess(const char *path, int mode)
 int eaccess(const char *path, int mode)
 {
 	return access(path, mode);
+}
+
+int fchmodat(int folder, const char *path, mode_t mode, int flags)
+{
+	struct stat found;
+
+	if (flags && look(folder, path, flags, &found))
+		return -1;
+	if (flags && S_ISLNK(found.st_mode)) {
+		errno = EOPNOTSUPP;
+		return -1;
+	}
+	return syscall(SYS_fchmodat, folder, path, mode);
 }
 
 static struct statx_timestamp when(struct timespec time)
