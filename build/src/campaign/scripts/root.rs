@@ -27,7 +27,7 @@ const LIMIT: &str = "900";
 const DATABASE: [&str; 6] = ["status", "lock", "available", "info/", "updates/", "triggers/"];
 /// What scripts say when something lacks that they need and their exit status hides.
 const TROUBLE: [&str; 5] =
-    ["not found", "shared libraries", "Function not implemented", "unsupported syscall", "Permission denied"];
+    ["not found", "shared object", "Function not implemented", "unsupported syscall", "Permission denied"];
 
 /// The root.
 pub(crate) struct Root<'a> {
@@ -54,7 +54,9 @@ impl<'a> Root<'a> {
         let database = folder.join("var/lib/dpkg");
         fs::create_dir_all(&database)?;
         fs::write(database.join("status"), "")?;
-        Ok(Self { builder, folder: folder.to_path_buf(), log, emulated })
+        let root = Self { builder, folder: folder.to_path_buf(), log, emulated };
+        root.hides_the_host()?;
+        Ok(root)
     }
 
     /// Unpacks packages; their `preinst` runs.
@@ -92,7 +94,19 @@ impl<'a> Root<'a> {
         for (name, file) in archives(self.builder, packages)? {
             tool = tool.arg("-b").arg(bound(&file, &inside(&name)));
         }
-        let tool = tool.args(DPKG).arg(action).args(words);
+        self.run(&tool.args(DPKG).arg(action).args(words)).with_context(|| format!("dpkg {action}"))
+    }
+
+    /// Programs in it must find out about it, and not about the host.
+    fn hides_the_host(&self) -> Result<()> {
+        let of_host = std::env::current_exe()?;
+        let tool =
+            self.emulated.clone().args(["/usr/bin/dash", "-c", "test ! -x \"$1\"", "dash"]).arg(of_host);
+        self.run(&tool).context("programs in the root see files of the host")
+    }
+
+    /// Runs a program in it; what it says goes to the log.
+    fn run(&self, tool: &Tool) -> Result<()> {
         let mut command = tool.command();
         command.env_clear().envs([
             ("PATH", "/usr/sbin:/usr/bin"),
@@ -107,13 +121,7 @@ impl<'a> Root<'a> {
         writeln!(log, "$ {}", tool.shown())?;
         log.write_all(&said)?;
         let said = String::from_utf8_lossy(&said);
-        ensure!(
-            done.status.success(),
-            "dpkg {action} ended with {}: {}\nlog: {}",
-            done.status,
-            last_lines(&said),
-            self.log.display()
-        );
+        ensure!(done.status.success(), "{}: {}\nlog: {}", done.status, last_lines(&said), self.log.display());
         let trouble = said.lines().find(|line| TROUBLE.iter().any(|word| line.contains(word)));
         ensure!(trouble.is_none(), "something lacks that it needs: {}", trouble.unwrap_or_default());
         Ok(())
