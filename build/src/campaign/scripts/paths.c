@@ -55,7 +55,12 @@ int eaccess(const char *path, int mode)
 int fchmodat(int folder, const char *path, mode_t mode, int flags)
 {
 	struct stat found;
+	char descriptor[32];
 
+	if (!*path && (flags & AT_EMPTY_PATH)) {
+		snprintf(descriptor, sizeof(descriptor), "/proc/self/fd/%d", folder);
+		return syscall(SYS_fchmodat, AT_FDCWD, descriptor, mode);
+	}
 	if (flags && look(folder, path, flags, &found))
 		return -1;
 	if (flags && S_ISLNK(found.st_mode)) {
