@@ -1,10 +1,13 @@
-//! `tb campaign`: long trials of what an attacker and bad luck can do, reproducible from a seed.
+//! `tb campaign`: long trials: of what an attacker and bad luck can do, reproducible from a seed, and of what packages' scripts would do.
 
 mod disk;
 pub(crate) mod hostile;
 mod nbd;
 pub(crate) mod powercut;
+mod scripts;
 pub(crate) mod smc;
+
+pub(crate) use scripts::tools_of_no_image;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -38,9 +41,11 @@ enum Campaign {
     Hostile(hostile::Args),
     /// Makes every call to the secure monitor and to OP-TEE that the normal world can make, with anything in registers and memory
     Smc(smc::Args),
+    /// Runs the scripts of the image's packages in a root of their own, and holds what they change against the image, which runs none
+    Scripts(scripts::Args),
 }
 
-/// What all campaigns are told.
+/// What campaigns of chance are told.
 #[derive(clap::Args)]
 pub(crate) struct Common {
     /// Seed of all random choices; a new one where it is left out
@@ -57,10 +62,14 @@ impl Common {
     }
 
     fn write(&self, summary: &impl Serialize) -> Result<()> {
-        let Some(path) = &self.json else { return Ok(()) };
-        let text = serde_json::to_string_pretty(summary)? + "\n";
-        fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+        write_summary(self.json.as_deref(), summary)
     }
+}
+
+fn write_summary(path: Option<&Path>, summary: &impl Serialize) -> Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    let text = serde_json::to_string_pretty(summary)? + "\n";
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Runs `tb campaign`; the exit status says whether everything was as it must be.
@@ -69,6 +78,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Campaign::Powercut(args) => powercut::run(args),
         Campaign::Hostile(args) => hostile::run(args),
         Campaign::Smc(args) => smc::run(args),
+        Campaign::Scripts(args) => scripts::run(args),
     }
 }
 
@@ -78,14 +88,19 @@ fn seed_of_today() -> u64 {
     Random::new(now.as_nanos() as u64).below(1_000_000)
 }
 
-/// The power cuts and the calls of `tb test`: a few, always the same. Hostile acts are cases of the device suite.
+/// The power cuts, the calls and the scripts of `tb test`: a few, always the same. Hostile acts are cases of the device suite.
 pub(crate) fn check(builder: &Builder) -> Result<Vec<Case>> {
     let calls = smc::check(builder, TURNS, SEED);
     let cuts = powercut::campaign(builder, CUTS, SEED).and_then(|summary| {
         ensure!(summary.failures.is_empty(), "{}", summary.failures.join("\n"));
         Ok(())
     });
+    let scripts = scripts::campaign(builder, Some(scripts::QUICK)).and_then(|summary| {
+        ensure!(summary.failures.is_empty(), "{}", summary.failures.join("\n"));
+        Ok(())
+    });
     Ok(vec![
+        Case::of("campaign", "the scripts of one package change what is explained", scripts),
         Case::of("campaign", &format!("{CUTS} power cuts"), cuts),
         Case::of(
             "campaign",

@@ -14,7 +14,7 @@ use crate::apt::AptRoot;
 use crate::builder::Builder;
 use crate::cargo::REGISTRY;
 use crate::hash::{files_below, sha256_hex};
-use crate::lock::{Kind, PinnedFile};
+use crate::lock::{Kind, Package, PinnedFile};
 use crate::tool::Tool;
 use crate::ui;
 
@@ -39,9 +39,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let builder = Builder::open(crate::board::DEFAULT)?;
     let out = &args.out;
     fs::create_dir_all(out.join(PACKAGES)).with_context(|| format!("cannot make {}", out.display()))?;
-    let names: Vec<String> = builder.lock.packages.iter().map(|package| package.name.clone()).collect();
-    for name in &names {
-        for (file, from) in builder.lock.package(name)?.files.iter().zip(builder.package_files(name)?) {
+    let packages = stored(&builder)?;
+    for package in &packages {
+        for (file, from) in package.files.iter().zip(builder.package_files(&package.name)?) {
             let to = packed(out, file);
             fs::create_dir_all(to.parent().context("no folder above")?)?;
             fs::copy(&from, &to).with_context(|| format!("cannot write {}", to.display()))?;
@@ -52,7 +52,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     ui::step("crates", || vendor.help("check the network").run(&builder.log("archive")))?;
     let lacking = match args.without_sources {
         true => Vec::new(),
-        false => ui::step("sources", || fetch_sources(&builder, &out.join(SOURCES)))?,
+        false => ui::step("sources", || fetch_sources(&builder, &packages, &out.join(SOURCES)))?,
     };
     let mut text = String::new();
     let files = files_below(out)?;
@@ -61,7 +61,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         text.push_str(&format!("{}  {name}\n", sha256_hex(&fs::read(path)?)));
     }
     fs::write(out.join(SUMS), text)?;
-    println!("{}: {} packages, {} files", out.display(), names.len(), files.len());
+    println!("{}: {} packages, {} files", out.display(), packages.len(), files.len());
     ensure!(
         lacking.is_empty(),
         "no mirror has {} files of source packages: {}\nhelp: images build from this archive; the same command with a mirror that has them \
@@ -72,11 +72,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
+/// What is pinned, but not what only the campaign of scripts runs.
+fn stored(builder: &Builder) -> Result<Vec<&Package>> {
+    let tools = crate::campaign::tools_of_no_image(builder)?;
+    Ok(builder.lock.packages.iter().filter(|package| !tools.contains(&package.name)).collect())
+}
+
 /// The source packages of all that is pinned as binary, and of what Debian linked into it; returns which files no mirror gave.
-fn fetch_sources(builder: &Builder, into: &Path) -> Result<Vec<String>> {
+fn fetch_sources(builder: &Builder, packages: &[&Package], into: &Path) -> Result<Vec<String>> {
     fs::create_dir_all(into).with_context(|| format!("cannot make {}", into.display()))?;
     let mut wanted: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
-    for package in builder.lock.packages.iter().filter(|package| package.kind == Kind::Binary) {
+    for package in packages.iter().filter(|package| package.kind == Kind::Binary) {
         for file in builder.package_files(&package.name)? {
             wanted.entry(&package.suite).or_default().extend(sources_of(&file)?);
         }

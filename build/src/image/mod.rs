@@ -5,7 +5,7 @@
 
 pub(crate) mod archive;
 pub(crate) mod bmap;
-mod description;
+pub(crate) mod description;
 pub(crate) mod emulate;
 pub(crate) mod evidence;
 pub(crate) mod factory;

@@ -17,12 +17,11 @@ const LIST: &str = "scripts.allow";
 impl Builder {
     /// Looks at the scripts of these packages.
     pub(crate) fn check_scripts<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<()> {
-        let path = self.image_folder().join(LIST);
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text = self.allow_text()?;
         let allowed = allow_list(&text)?;
         for name in names {
             let folder = self.control(name)?;
-            for script in INSTALL.iter().filter(|script| folder.join(script).is_file()) {
+            for script in self.scripts(name)? {
                 let digest = sha256_hex(&fs::read(folder.join(script))?);
                 known(&allowed, name, script, &digest, &folder)?;
             }
@@ -30,8 +29,25 @@ impl Builder {
         Ok(())
     }
 
+    /// Which scripts a package has that run when it is installed.
+    pub(crate) fn scripts(&self, name: &str) -> Result<Vec<&'static str>> {
+        let folder = self.control(name)?;
+        Ok(INSTALL.into_iter().filter(|script| folder.join(script).is_file()).collect())
+    }
+
+    /// Scripts of the list, as `PACKAGE SCRIPT`.
+    pub(crate) fn listed_scripts(&self) -> Result<Vec<String>> {
+        let text = self.allow_text()?;
+        Ok(allow_list(&text)?.into_keys().map(|(package, script)| format!("{package} {script}")).collect())
+    }
+
+    fn allow_text(&self) -> Result<String> {
+        let path = self.image_folder().join(LIST);
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+    }
+
     /// A package's control files.
-    fn control(&self, name: &str) -> Result<PathBuf> {
+    pub(crate) fn control(&self, name: &str) -> Result<PathBuf> {
         let package = self.lock.package(name)?;
         let key = Key::new("control").texts(package.files.iter().map(|file| &file.sha256)).finish();
         let archives = self.package_files(name)?;

@@ -21,7 +21,8 @@ pub(crate) struct Tree {
     entries: BTreeMap<String, Entry>,
 }
 
-enum Entry {
+/// What is at a path.
+pub(crate) enum Entry {
     Folder,
     File { content: Vec<u8>, executable: bool },
     Link(String),
@@ -94,6 +95,14 @@ impl Tree {
     /// Whether there is something at a path.
     pub(crate) fn has(&self, path: &str) -> bool {
         self.entries.contains_key(path)
+    }
+
+    /// What is at a path; folders above something are there too.
+    pub(crate) fn get(&self, path: &str) -> Option<&Entry> {
+        let below = format!("{path}/");
+        let next = || self.entries.range(below.clone()..).next();
+        let above = || next().filter(|(next, _)| next.starts_with(&below)).map(|_| &Entry::Folder);
+        self.entries.get(path).or_else(above)
     }
 
     /// Paths of everything.
@@ -246,6 +255,7 @@ mod tests {
         let mode = |name: &str| fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o7777;
         assert_eq!((mode("usr/bin/tool"), mode("usr"), mode("bin/tool")), (0o755, 0o755, 0o755));
         assert!(tree.has("proc") && !tree.has("usr"));
+        assert!(matches!(tree.get("usr/bin"), Some(Entry::Folder)) && tree.get("us").is_none());
         let mut other = Tree::default();
         other.file("usr/bin/tool", b"x".to_vec(), false);
         assert_ne!(tree.key("k"), other.key("k"));
