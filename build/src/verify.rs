@@ -31,9 +31,9 @@ pub(crate) struct Args {
     /// SHA-256 of the table of super root keys that must have signed a boot image, as the fuses hold it
     #[arg(long, value_name = "HEX")]
     srk_hash: Option<String>,
-    /// Root key that must have signed the certificates of firmware; without it, this clone's development key
+    /// Root-of-trust key that must have signed the certificates of firmware; without it, this clone's development key
     #[arg(long, value_name = "PUB")]
-    root_key: Option<PathBuf>,
+    rot_key: Option<PathBuf>,
     /// Public key that must have signed an image of a medium; without it, this clone's development key
     #[arg(long, value_name = "PUB")]
     image_key: Option<PathBuf>,
@@ -49,7 +49,7 @@ pub(crate) struct Expected {
     pub(crate) publisher: Option<KeyId>,
     pub(crate) ta_key: Option<TaKey>,
     pub(crate) srk_hash: Option<String>,
-    pub(crate) root_key: Option<PathBuf>,
+    pub(crate) rot_key: Option<PathBuf>,
     pub(crate) image_key: Option<PathBuf>,
 }
 
@@ -85,7 +85,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         publisher: args.publisher.as_deref().map(files::load_public).transpose()?.map(|key| key.id()),
         ta_key: args.ta_key.as_deref().map(TaKey::load).transpose()?,
         srk_hash: args.srk_hash.as_ref().map(|text| text.to_lowercase()),
-        root_key: args.root_key.clone(),
+        rot_key: args.rot_key.clone(),
         image_key: args.image_key.clone(),
     };
     let verdict = (kind.verify)(&args.file, &expected)?;

@@ -112,7 +112,7 @@ fn known(key: &[u8], trusted: Option<&[u8]>, named: bool) -> Outcome {
         Some(trusted) if trusted == key => Outcome::Holds,
         Some(_) if named => Outcome::Fails("it is signed with another root key".to_owned()),
         _ => Outcome::NotChecked(format!(
-            "it holds under the root key with SHA-256 {}\nhelp: --root-key says which one is yours",
+            "it holds under the root key with SHA-256 {}\nhelp: --rot-key says which one is yours",
             sha256_hex(key)
         )),
     }

@@ -208,7 +208,7 @@ fn firmware(medium: &Medium, manifest: &Manifest, expected: &Expected, verdict: 
     };
     let fip = Fip::decode(&fip).context("the firmware's FIP is damaged")?;
     if let Some(Counters { trusted, normal }) =
-        chain_of_trust::verify(&fip, expected.root_key.as_deref(), verdict)?
+        chain_of_trust::verify(&fip, expected.rot_key.as_deref(), verdict)?
     {
         let same = Outcome::when([trusted, normal] == manifest.counters, "the manifest has other ones");
         verdict.add(format!("counters {trusted} and {normal}"), "the manifest", same);

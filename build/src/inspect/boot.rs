@@ -102,7 +102,7 @@ fn verify_fip(path: &Path, expected: &Expected) -> Result<Verdict> {
     verdict.add("form and checksums", "", Outcome::of(describe::fip(&bytes).map(drop)));
     let fip = Fip::decode(&bytes)?;
     if chain_of_trust::is_signed(&fip) {
-        chain_of_trust::verify(&fip, expected.root_key.as_deref(), &mut verdict)?;
+        chain_of_trust::verify(&fip, expected.rot_key.as_deref(), &mut verdict)?;
     }
     Ok(verdict)
 }
