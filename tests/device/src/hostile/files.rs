@@ -17,7 +17,7 @@ use crate::steps::{Step, View, carry_out, view};
 use crate::{check, check_eq};
 
 /// The directory of objects.
-const DIRECTORY: &str = "dirf.db";
+pub(super) const DIRECTORY: &str = "dirf.db";
 /// How often the directory is left alone when it is drawn: a device without one makes new keys, which takes long.
 const SPARE_DIRECTORY: u64 = 4;
 

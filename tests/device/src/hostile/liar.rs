@@ -14,7 +14,8 @@ use nix::sys::ptrace::{self, Options, regset};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::supplicant::{About, Claim, DIRECTORY, Lie};
+use super::files::DIRECTORY;
+use super::lies::{About, Claim, Lie};
 
 /// `ioctl(2)` on arm64 (`include/uapi/asm-generic/unistd.h`).
 const IOCTL: u64 = 29;

@@ -7,6 +7,7 @@ pub mod calls;
 pub mod files;
 #[cfg(feature = "optee")]
 mod liar;
+pub mod lies;
 pub mod race;
 pub mod supplicant;
 
@@ -40,10 +41,10 @@ pub const ACTS: &[Act] = &[
     Act { id: 5006, name: "use everything up", run: calls::exhaust },
     Act { id: 5007, name: "kill tee-supplicant", run: supplicant::kill },
     Act { id: 5008, name: "kill a silent tee-supplicant", run: supplicant::kill_silent },
-    Act { id: 5009, name: "a lie of tee-supplicant's", run: supplicant::lie },
-    Act { id: 5010, name: "hide the directory's entries", run: supplicant::hide_entries },
-    Act { id: 5011, name: "fail each read", run: supplicant::fail_each },
-    Act { id: 5012, name: "cut each read short", run: supplicant::cut_each },
+    Act { id: 5009, name: "a lie of tee-supplicant's", run: lies::lie },
+    Act { id: 5010, name: "hide the directory's entries", run: lies::hide_entries },
+    Act { id: 5011, name: "fail each read", run: lies::fail_each },
+    Act { id: 5012, name: "cut each read short", run: lies::cut_each },
     Act { id: 6011, name: "edit a file", run: files::edit },
     Act { id: 6012, name: "cut a file short", run: files::truncate },
     Act { id: 6013, name: "delete a file", run: files::delete },
