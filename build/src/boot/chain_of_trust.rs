@@ -72,12 +72,14 @@ pub(crate) fn verify(fip: &Fip, root: Option<&Path>, verdict: &mut Verdict) -> R
             result => Outcome::of(result.map(drop).map_err(|error| format!("{error:#}"))),
         };
         good &= !matches!(outcome, Outcome::Fails(_));
-        let by = match link.signer {
-            Signer::Root if outcome == Outcome::Holds => name.clone(),
-            Signer::Root => "a root key".to_owned(),
-            Signer::In(kind, _) => kind.name().to_owned(),
-        };
-        verdict.add_signature(link.kind.name(), by, outcome);
+        // What others sign is worth as much as the root is.
+        match link.signer {
+            Signer::Root => {
+                let by = if outcome == Outcome::Holds { &name } else { "a root key" };
+                verdict.add_signature(link.kind.name(), by, outcome);
+            }
+            Signer::In(kind, _) => verdict.add(link.kind.name(), kind.name(), outcome),
+        }
         for (number, image) in link.images {
             let outcome = Outcome::of(link.has(fip, *number, *image).map_err(|error| format!("{error:#}")));
             good &= outcome == Outcome::Holds;

@@ -13,6 +13,7 @@ use trustbox_boot_image::fip::Fip;
 
 use crate::boot::certificates::Counters;
 use crate::boot::chain::FIP_OFFSET;
+use crate::boot::chain_of_trust;
 use crate::boot::emulated::{Set, boot_until, end_of};
 use crate::boot::keys::Keys;
 use crate::boot::medium::{self, SLOTS};
@@ -23,6 +24,7 @@ use crate::guest::{GuestKind, Images};
 use crate::suite::Case;
 use crate::tool::Tool;
 use crate::ui;
+use crate::verify::Verdict;
 
 const GROUP: &str = "boot";
 /// How long a device may take to boot or to refuse, without KVM and beside other work.
@@ -154,6 +156,10 @@ impl<'a> Bench<'a> {
         )?;
         let (good, other) = (fs::read(&self.set.images.firmware)?, fs::read(other.join("firmware.bios"))?);
         let fip = Fip::decode(other.get(FIP_OFFSET..).context("no FIP")?)?;
+        let mut verdict = Verdict::new("FIP");
+        chain_of_trust::verify(&fip, None, &mut verdict)?;
+        let reason = verdict.reason().context("a chain from nobody's root is verified")?;
+        ensure!(reason.contains("no signature"), "{reason}");
         self.refused(&flash(&good, &fip), NOT_AUTHENTIC)
     }
 
