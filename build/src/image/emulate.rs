@@ -108,8 +108,9 @@ impl Machine {
         );
         let state = options.state.clone().unwrap_or_else(|| scratch.join("device"));
         let size = medium_size(&options.image, &manifest)?;
-        let flash = device(&options.image, &state, size, builder.board.secure_flash()?)?;
-        program(&flash, &manifest, builder.board.secure_flash()?)?;
+        let map = builder.board.secure_flash()?;
+        let flash = device(&options.image, &state, size, &map)?;
+        program(&flash, &manifest, &map)?;
         let listener = UnixListener::bind(scratch.join("factory"))?;
         let emulator = builder.board.emulator()?;
         let tool = qemu_args::image_tool(emulator, &state, size, &flash, &folder, &scratch);
@@ -265,9 +266,9 @@ fn medium_size(image: &Path, manifest: &Manifest) -> Result<u64> {
 }
 
 /// The device in a file, made on first use: a medium of this size, and a flash of its own behind it.
-fn device(image: &Path, state: &Path, size: u64, map: SecureFlash) -> Result<Flash> {
+fn device(image: &Path, state: &Path, size: u64, map: &SecureFlash) -> Result<Flash> {
     if !state.exists() {
-        new_device(image, state, size, &map)?;
+        new_device(image, state, size, map)?;
     }
     let found = fs::metadata(state)?.len();
     ensure!(
@@ -289,7 +290,7 @@ fn new_device(image: &Path, state: &Path, size: u64, map: &SecureFlash) -> Resul
 }
 
 /// Writes the firmware that is in the medium to the flash behind it.
-fn program(flash: &Flash, manifest: &Manifest, map: SecureFlash) -> Result<()> {
+fn program(flash: &Flash, manifest: &Manifest, map: &SecureFlash) -> Result<()> {
     let firmware = manifest
         .regions
         .iter()

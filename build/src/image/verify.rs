@@ -144,7 +144,9 @@ pub(crate) fn verify_with(path: &Path, expected: &Expected, tools: &Path) -> Res
     }
     let manifest = for_medium(&medium, found.manifest)?;
     regions(&medium, &manifest, &mut verdict)?;
-    firmware(&medium, &manifest, expected, &mut verdict)?;
+    if let Err(error) = firmware(&medium, &manifest, expected, &mut verdict) {
+        verdict.add("firmware", "", Outcome::Fails(format!("{error:#}")));
+    }
     rest(&medium, &manifest, &mut verdict)?;
     for slot in ["a", "b"] {
         let root = signed_root(&medium, &manifest, slot, &key, tools);
@@ -163,15 +165,13 @@ pub(crate) fn verify_with(path: &Path, expected: &Expected, tools: &Path) -> Res
 fn for_medium(medium: &Medium, mut manifest: Manifest) -> Result<Manifest> {
     let [header, entries] = medium.first_table()?;
     let size = gpt::Found::decode(&header, BLOCK)?.other + BLOCK;
-    let image = gpt::resized(&header, &entries, manifest.size);
-    let Ok(image) = image.and_then(|pieces| Ok((pieces, gpt::resized(&header, &entries, size)?))) else {
-        return Ok(manifest);
-    };
+    let tables = |size| gpt::resized(&header, &entries, size);
+    let (Ok(image), Ok(here)) = (tables(manifest.size), tables(size)) else { return Ok(manifest) };
     let listed = |(at, octets): &(u64, Vec<u8>)| {
         manifest.regions.iter().position(|region| region.start == *at && same(region, octets).is_ok())
     };
-    if let Some(places) = image.0.iter().map(listed).collect::<Option<Vec<_>>>() {
-        for (place, (at, octets)) in places.into_iter().zip(image.1) {
+    if let Some(places) = image.iter().map(listed).collect::<Option<Vec<_>>>() {
+        for (place, (at, octets)) in places.into_iter().zip(here) {
             let name = manifest.regions[place].name.clone();
             manifest.regions[place] = Listed::of(&Region::new(&name, at, octets));
         }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use crate::boot::chain::FIP_OFFSET;
 use crate::builder::Builder;
 use crate::image::evidence;
 use crate::image::parts::Edition;
@@ -216,9 +217,13 @@ impl<'a> Bench<'a> {
             .iter()
             .map(|region| (format!("region {}", region.name), region.start + region.size / 2))
             .collect();
-        for (name, at) in
-            [("nothing in", 0x51_1000), ("partition tee", self.made.plan.partition("tee")?.start + 4096)]
-        {
+        let firmware = manifest.regions.iter().find(|region| region.name == "firmware");
+        let fip = firmware.context("no firmware")?.start + FIP_OFFSET as u64;
+        for (name, at) in [
+            ("nothing in", 0x51_1000),
+            ("region firmware", fip),
+            ("partition tee", self.made.plan.partition("tee")?.start + 4096),
+        ] {
             places.push((name.to_owned(), at));
         }
         for (what, at) in places {
