@@ -1,6 +1,7 @@
 //! QEMU's argument vector for one boot of the emulated device.
 
 use std::ffi::OsString;
+use std::net::SocketAddrV4;
 use std::path::Path;
 
 use crate::board::Emulator;
@@ -59,11 +60,11 @@ pub(crate) fn tool(images: &Images, options: &BootOptions, console: Console, fol
 /// router of QEMU's answers and nobody else can be reached.
 pub(crate) fn image_tool(
     emulator: &Emulator,
-    medium: &Path,
-    size: u64,
+    (medium, size): (&Path, u64),
     flash: &Flash,
     logs: &Path,
     sockets: &Path,
+    forward: &[(u16, SocketAddrV4)],
 ) -> Tool {
     let tool = machine(emulator, emulator.cpus);
     let head = format!("if=none,id=boot,format=raw,file.locking=off,offset=0,size={size}");
@@ -76,7 +77,10 @@ pub(crate) fn image_tool(
     let secure = joined("file,id=secure", &option("path", &logs.join("secure.log")));
     let tool =
         tool.arg("-chardev").arg(secure).args(["-serial", "chardev:secure", "-device", "virtio-serial-pci"]);
-    let tool = tool.args(["-netdev", "user,id=net,restrict=on"]);
+    let forward = forward
+        .iter()
+        .map(|(here, there)| format!(",hostfwd=tcp:127.0.0.1:{here}-{}:{}", there.ip(), there.port()));
+    let tool = tool.args(["-netdev", &format!("user,id=net,restrict=on{}", forward.collect::<String>())]);
     let tool = tool.args(["-device", "virtio-net-pci,netdev=net,romfile="]);
     let port = joined("socket,id=factory", &option("path", &sockets.join("factory")));
     tool.arg("-chardev").arg(port).args(["-device", "virtserialport,chardev=factory,name=trustbox.factory"])

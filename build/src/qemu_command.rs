@@ -67,12 +67,9 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let kind = if args.xtest { GuestKind::Xtest } else { GuestKind::Plain };
     let builder = Builder::open(&args.platform)?;
     if let Some(image) = args.image {
-        let limit = Duration::from_secs(args.timeout);
-        let (state, factory) = (args.state, !args.no_factory);
-        return emulate::run(
-            &builder,
-            &emulate::Options { image, state, limit, factory, console: args.console },
-        );
+        let (limit, factory) = (Duration::from_secs(args.timeout), !args.no_factory);
+        let whole = emulate::Options::of(&image, args.state);
+        return emulate::run(&builder, &emulate::Options { limit, factory, console: args.console, ..whole });
     }
     let images = if args.verified { verified(&builder, kind)? } else { builder.images(kind, args.gdb)? };
     drop(builder);

@@ -14,11 +14,14 @@ use serde_json::Value;
 use super::measure::Measured;
 use crate::builder::Builder;
 use crate::firmware::EPOCH;
+use crate::hash::hex;
 use crate::image::bmap::{self, Bmap};
 use crate::image::emulate::{self, Boot, Options};
 use crate::image::factory::Factory;
 use crate::image::flash;
+use crate::image::layout::{Fill, Placed};
 use crate::image::parts::{COMPRESSION, Edition};
+use crate::image::verity::{SALT, UUID};
 use crate::image::{ImageRequest, Made};
 use crate::tool::Tool;
 use crate::ui;
@@ -26,11 +29,11 @@ use crate::ui;
 const TURNS: usize = 5;
 /// The image that others make.
 const OTHERS: &str = "others.img";
+const OTHERS_ROOT: &str = "root.img";
+const OTHERS_FIT: &str = "image.fit";
 /// Steps that are made anew for the build's time: everything behind programs and packages.
 const STEPS: [&str; 3] = ["image-root", "image-early", "signed-image"];
 const PRODUCTION: Edition = Edition { dev: false, containers: false };
-/// How long a boot may take beside other work.
-const LIMIT: Duration = Duration::from_secs(300);
 
 /// The figures, and what some are compared with.
 pub(super) fn figures(builder: &Builder) -> Result<(Vec<Measured>, Vec<Measured>)> {
@@ -84,10 +87,11 @@ fn builds(builder: &Builder, image: &Path) -> Result<(Made, Duration)> {
     })
 }
 
-/// From the tree of the root to a file on the disk with both slots and their hash trees, by us and by others. Firmware, FIT and manifest,
-/// which the others do not make, are there before the clock starts.
+/// From the tree of the root to a file on the disk, by us and by others, with the same octets in each partition. What only one side
+/// makes, firmware, FIT and manifest, is there before the clock starts; ours makes the map of blocks besides.
 fn both_build(builder: &Builder, made: &Made, folder: &Path, image: &Path) -> Result<(Duration, Duration)> {
-    let (staged, config) = (folder.join("staged"), genimage_config(made));
+    let staged = folder.join("staged");
+    let config = genimage_config(made, folder)?;
     let tree = builder.root_tree(PRODUCTION, 0)?;
     let (mut ours, mut others) = (Duration::MAX, Duration::MAX);
     for _ in 0..TURNS {
@@ -105,6 +109,7 @@ fn both_build(builder: &Builder, made: &Made, folder: &Path, image: &Path) -> Re
         others = others.min(taken);
         fs::remove_dir_all(&staged)?;
     }
+    same_partitions(made, image, &folder.join(OTHERS))?;
     Ok((ours, others))
 }
 
@@ -113,10 +118,13 @@ fn by_others(folder: &Path, staged: &Path, config: &str) -> Result<()> {
     let file = |name: &str| folder.join(name);
     fs::create_dir_all(file("none"))?;
     fs::write(file("genimage.cfg"), config)?;
-    let tool = Tool::new("mksquashfs").without_env("SOURCE_DATE_EPOCH").arg(staged).arg(file("root.img"));
+    let root = file(OTHERS_ROOT);
+    let tool = Tool::new("mksquashfs").without_env("SOURCE_DATE_EPOCH").arg(staged).arg(&root);
     let tool = tool.args(["-noappend", "-no-progress", "-no-xattrs", "-all-root"]).args(COMPRESSION);
     tool.args(["-all-time", EPOCH, "-mkfs-time", EPOCH]).run(&log)?;
-    Tool::new("veritysetup").arg("format").arg(file("root.img")).arg(file("root.tree")).run(&log)?;
+    let tool = Tool::new("veritysetup").arg("format").arg(&root).arg(&root);
+    let tool = tool.args(["--salt", &hex(&SALT), "--uuid", &uuid()]);
+    tool.arg(format!("--hash-offset={}", fs::metadata(&root)?.len())).run(&log)?;
     let part = |name: &str, path: PathBuf| format!("--{name}={}", path.display());
     let words = [
         part("rootpath", file("none")),
@@ -128,28 +136,42 @@ fn by_others(folder: &Path, staged: &Path, config: &str) -> Result<()> {
     Tool::new("genimage").args(&words).help("install Debian package genimage").run(&log)
 }
 
-/// The same partitions; the hash tree in place of the FIT.
-fn genimage_config(made: &Made) -> String {
-    let partitions: String = made
-        .plan
-        .partitions
-        .iter()
-        .map(|part| {
-            let content = match &part.name[..] {
-                "root-a" | "root-b" => "image = \"root.img\"",
-                "boot-a" | "boot-b" => "image = \"root.tree\"",
-                _ => "",
-            };
-            format!(
-                "partition {} {{ offset = {} size = {} {content} partition-type-uuid = \"{}\" }}\n",
-                part.name, part.start, part.size, part.kind
-            )
-        })
-        .collect();
-    format!(
-        "image {OTHERS} {{\nhdimage {{ partition-table-type = gpt gpt-location = {} }}\n{partitions}}}\n",
-        made.plan.boot_region
-    )
+/// As veritysetup takes what our header has.
+fn uuid() -> String {
+    let digits = hex(&UUID);
+    [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-")
+}
+
+/// The same partitions, with the same FIT.
+fn genimage_config(made: &Made, folder: &Path) -> Result<String> {
+    let content = |part: &Placed| match part.fills {
+        Some(Fill::Root) => format!("image = \"{OTHERS_ROOT}\""),
+        Some(Fill::Boot) => format!("image = \"{OTHERS_FIT}\""),
+        None => String::new(),
+    };
+    fs::write(folder.join(OTHERS_FIT), made.fit().context("no FIT")?)?;
+    let lines = made.plan.partitions.iter().map(|part| {
+        let (name, start, size, kind) = (&part.name, part.start, part.size, &part.kind);
+        let more = content(part);
+        format!(
+            "partition {name} {{ offset = {start} size = {size} {more} partition-type-uuid = \"{kind}\" }}\n"
+        )
+    });
+    Ok(format!(
+        "image {OTHERS} {{\nhdimage {{ partition-table-type = gpt gpt-location = {} }}\n{}}}\n",
+        made.plan.boot_region,
+        lines.collect::<String>()
+    ))
+}
+
+/// Both sides made the same.
+fn same_partitions(made: &Made, ours: &Path, theirs: &Path) -> Result<()> {
+    let (ours, theirs) = (File::open(ours)?, File::open(theirs)?);
+    for part in made.plan.partitions.iter().filter(|part| part.fills.is_some()) {
+        let read = |file| bmap::read(file, part.start, part.size);
+        ensure!(read(&ours)? == read(&theirs)?, "genimage made another partition {}", part.name);
+    }
+    Ok(())
 }
 
 /// A new file each time, and on the medium at the end.
@@ -205,13 +227,7 @@ fn forget(file: &Path) -> Result<()> {
 fn boots(builder: &Builder, folder: &Path, image: &Path) -> Result<[f64; 2]> {
     let state = folder.join("device");
     let factory = Factory::prepare(builder)?;
-    let options = Options {
-        image: image.to_path_buf(),
-        state: Some(state),
-        limit: LIMIT,
-        factory: false,
-        console: false,
-    };
+    let options = Options::of(image, Some(state));
     let first = ui::step("first boot", || emulate::boot(builder, Some(&factory), &options))?;
     let restart = ui::step("restart", || emulate::boot(builder, None, &options))?;
     Ok([answered(&first)?, answered(&restart)?])

@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use rayon::prelude::*;
 
 use crate::hash::sha256_hex;
 
@@ -54,16 +55,13 @@ impl Bmap {
                 _ => blocks.push((start, end)),
             }
         }
-        let mut ranges = Vec::new();
-        for (start, end) in blocks {
-            let mut at = start;
-            while at < end {
-                let length = MOST.min(end - at);
-                let content = read(file, at, length)?;
-                ranges.push(Range { start: at, size: length, sha256: sha256_hex(&content) });
-                at += length;
-            }
-        }
+        let pieces = blocks.into_iter().flat_map(|(start, end)| {
+            (start..end).step_by(MOST as usize).map(move |at| (at, MOST.min(end - at)))
+        });
+        let range = |(start, size)| -> Result<Range> {
+            Ok(Range { start, size, sha256: sha256_hex(&read(file, start, size)?) })
+        };
+        let ranges = pieces.collect::<Vec<_>>().into_par_iter().map(range).collect::<Result<_>>()?;
         Ok(Self { size, ranges })
     }
 

@@ -6,6 +6,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::net::SocketAddrV4;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitCode};
@@ -42,6 +43,16 @@ pub(crate) struct Options {
     pub(crate) factory: bool,
     /// Go on after the report, with the console on this terminal.
     pub(crate) console: bool,
+    /// Ports of this host, and the ports of the device that they lead to.
+    pub(crate) forward: Vec<(u16, SocketAddrV4)>,
+}
+
+impl Options {
+    /// A boot that ends with its report, or after five minutes.
+    pub(crate) fn of(image: &Path, state: Option<PathBuf>) -> Self {
+        let (image, limit) = (image.to_path_buf(), Duration::from_secs(300));
+        Self { image, state, limit, factory: false, console: false, forward: Vec::new() }
+    }
 }
 
 /// What a boot came to.
@@ -73,16 +84,28 @@ pub(crate) fn run(builder: &Builder, options: &Options) -> Result<ExitCode> {
 
 /// Boots until the report, or until the time is over; then the power is cut.
 pub(crate) fn boot(builder: &Builder, factory: Option<&Factory>, options: &Options) -> Result<Boot> {
+    let then = |machine: &Machine| if options.console { machine.console() } else { Ok(()) };
+    boot_then(builder, factory, options, then)
+}
+
+/// The same, and does something after the report, while the device is still on.
+pub(crate) fn boot_then(
+    builder: &Builder,
+    factory: Option<&Factory>,
+    options: &Options,
+    then: impl FnOnce(&Machine) -> Result<()>,
+) -> Result<Boot> {
     let mut machine = Machine::start(builder, options)?;
     let began = Instant::now();
-    let report = machine.with_factory(factory, |machine| {
+    let (report, took) = machine.with_factory(factory, |machine| {
         let report = machine.wait_for_report(began + options.limit);
-        if report.is_some() && options.console {
-            machine.console()?;
+        let took = began.elapsed();
+        if report.is_some() {
+            then(machine)?;
         }
-        Ok(report)
+        Ok((report, took))
     })?;
-    Ok(Boot { report, log: machine.log(), took: began.elapsed() })
+    Ok(Boot { report, log: machine.log(), took })
 }
 
 /// A running machine. Dropping it cuts the power.
@@ -113,7 +136,8 @@ impl Machine {
         program(&flash, &manifest, &map)?;
         let listener = UnixListener::bind(scratch.join("factory"))?;
         let emulator = builder.board.emulator()?;
-        let tool = qemu_args::image_tool(emulator, &state, size, &flash, &folder, &scratch);
+        let tool =
+            qemu_args::image_tool(emulator, (&state, size), &flash, &folder, &scratch, &options.forward);
         let qemu = spawn(&tool, &folder)?;
         Ok(Self { qemu, folder, scratch, listener })
     }

@@ -9,11 +9,10 @@ mod target;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context, Error, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use rayon::prelude::*;
 
 use crate::hash::sha256_hex;
 use crate::image::bmap::{BLOCK, Bmap, Range, read};
@@ -26,8 +25,6 @@ use target::{System, Target};
 
 /// A medium with this much more than the image is a larger one.
 const LARGER: u64 = 1 << 20;
-/// Who read back at once.
-const READERS: usize = 2;
 
 /// Writes an image to a medium or a file.
 #[derive(clap::Args)]
@@ -192,23 +189,8 @@ fn write_at(out: &File, at: u64, content: &[u8]) -> Result<()> {
 /// Reads what was written: while one range is read, another one's digest is computed. Says which of them is the first that differs.
 pub(crate) fn verify(target: &Path, map: &Bmap) -> Result<()> {
     let file = OpenOptions::new().read(true).open(target)?;
-    let next = AtomicUsize::new(0);
-    let work = || {
-        while let Some((number, range)) =
-            map.ranges.iter().enumerate().nth(next.fetch_add(1, Ordering::Relaxed))
-        {
-            same(&file, range, target).map_err(|error| (number, error))?;
-        }
-        Ok::<_, (usize, Error)>(())
-    };
-    let found = thread::scope(|scope| {
-        let readers: Vec<_> = (0..READERS).map(|_| scope.spawn(work)).collect();
-        let ended = readers
-            .into_iter()
-            .map(|reader| reader.join().unwrap_or_else(|_| Err((0, anyhow!("a reader failed")))));
-        ended.filter_map(Result::err).min_by_key(|(number, _)| *number)
-    });
-    found.map_or(Ok(()), |(_, error)| Err(error))
+    let wrong = map.ranges.par_iter().map(|range| same(&file, range, target)).find_first(Result::is_err);
+    wrong.unwrap_or(Ok(()))
 }
 
 fn same(file: &File, range: &Range, target: &Path) -> Result<()> {

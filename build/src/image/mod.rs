@@ -253,9 +253,7 @@ impl Builder {
 impl Made {
     /// Writes the image.
     pub(crate) fn write(&self, file: &Path) -> Result<()> {
-        write::write(file, &self.regions, self.plan.size)?;
-        let image = fs::File::open(file)?;
-        let map = Bmap::of(&image, self.plan.size, &self.extents())?;
+        let map = write::write(file, &self.regions, self.plan.size, &self.extents())?;
         Ok(fs::write(Bmap::beside(file), map.xml())?)
     }
 
@@ -277,6 +275,14 @@ impl Made {
     /// The root with its hash tree, the hash, and where the tree starts.
     pub(crate) fn root(&self) -> (&Path, String, u64) {
         (&self.root.file, hex_of(&self.root.root.hash), self.root.data)
+    }
+
+    /// The signed FIT.
+    pub(crate) fn fit(&self) -> Option<&[u8]> {
+        let fills = |region: &&Region| {
+            self.plan.partition(&region.name).is_ok_and(|part| part.fills == Some(Fill::Boot))
+        };
+        self.regions.iter().find(fills).map(|region| &*region.content)
     }
 
     /// Octets of the compressed root alone.

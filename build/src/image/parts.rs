@@ -1,6 +1,7 @@
 //! The parts of an image, each a cached step: programs, root with its hash tree, RAM disk, signed FIT.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -76,12 +77,9 @@ impl Builder {
             let tool = tool.args(["-noappend", "-no-progress", "-no-xattrs", "-all-root"]).args(COMPRESSION);
             tool.args(["-all-time", EPOCH, "-mkfs-time", EPOCH]).run(&dirs.log)?;
             fs::remove_dir_all(&staged)?;
-            let mut content = fs::read(&file)?;
-            content.resize(content.len().next_multiple_of(verity::BLOCK), 0);
-            let (root, hashes) = verity::tree(&content)?;
+            let (root, hashes) = verity::tree(&fs::read(&file)?)?;
             fs::write(dirs.out.join("root.word"), root.word())?;
-            content.extend(hashes);
-            Ok(fs::write(file, content)?)
+            Ok(File::options().append(true).open(file)?.write_all(&hashes)?)
         })?;
         let root = Root::from_word(&fs::read_to_string(folder.join("root.word"))?)?;
         let data = root.blocks * verity::BLOCK as u64;

@@ -9,10 +9,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use rayon::prelude::*;
 
 use crate::cpio::Archive;
 use crate::elf;
-use crate::hash::{Key, files_below};
+use crate::hash::{Key, files_below, sha256_hex};
 use crate::image::description::Part;
 
 /// All entries.
@@ -112,18 +113,17 @@ impl Tree {
 
     /// A key of all entries.
     pub(crate) fn key(&self, name: &str) -> String {
-        let mut key = Key::new(name);
-        for (path, entry) in &self.entries {
-            key = key.text(path);
-            key = match entry {
-                Entry::Folder => key.text("folder"),
-                Entry::Link(to) => key.text("link").text(to),
+        let words = |(path, entry): (&String, &Entry)| {
+            let [kind, more, content] = match entry {
+                Entry::Folder => ["folder".to_owned(), String::new(), String::new()],
+                Entry::Link(to) => ["link".to_owned(), to.clone(), String::new()],
                 Entry::File { content, executable } => {
-                    key.text("file").text(&executable.to_string()).text(&crate::hash::sha256_hex(content))
+                    ["file".to_owned(), executable.to_string(), sha256_hex(content)]
                 }
             };
-        }
-        key.finish()
+            [path.clone(), kind, more, content]
+        };
+        Key::new(name).texts(self.entries.par_iter().map(words).collect::<Vec<_>>().concat()).finish()
     }
 
     /// Every library that something in it needs is in it too.

@@ -2,6 +2,7 @@
 //! top down. The header is for tools; the device takes what the signed command line says.
 
 use anyhow::{Context, Result, ensure};
+use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 /// Octets of a block.
@@ -9,6 +10,8 @@ pub(crate) const BLOCK: usize = 4096;
 const DIGEST: usize = 32;
 /// Any value would do that is the same in every build.
 pub(crate) const SALT: [u8; 32] = *b"TrustBox root, format 1.........";
+/// Likewise; of the header, so for tools only.
+pub(crate) const UUID: [u8; 16] = *b"TrustBox root\0\0\0";
 
 /// What the signed command line says of a root.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -81,7 +84,7 @@ fn above(level_below: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn level(below: &[u8]) -> Vec<u8> {
-    let mut out: Vec<u8> = below.chunks(BLOCK).flat_map(digest).collect();
+    let mut out = below.par_chunks(BLOCK).map(digest).collect::<Vec<_>>().concat();
     out.resize(out.len().next_multiple_of(BLOCK), 0);
     out
 }
@@ -96,7 +99,7 @@ fn header(blocks: u64) -> Vec<u8> {
     for word in [1u32, 1] {
         out.extend(word.to_le_bytes());
     }
-    out.extend(*b"TrustBox root\0\0\0");
+    out.extend(UUID);
     out.extend(*b"sha256");
     out.resize(64, 0);
     for word in [BLOCK as u32, BLOCK as u32] {

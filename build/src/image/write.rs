@@ -1,10 +1,12 @@
 //! Writes an image: what a plan says, where it says it, and nothing in between. The file is there whole or not at all.
 
 use std::fs::{self, File};
-use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+
+use crate::image::bmap::Bmap;
 
 /// Octets that are left out where they are all zero.
 const BLOCK: usize = 4096;
@@ -39,31 +41,42 @@ pub(crate) fn check(regions: &[Region], size: u64) -> Result<()> {
     Ok(())
 }
 
-/// Makes the file.
-pub(crate) fn write(file: &Path, regions: &[Region], size: u64) -> Result<()> {
+/// Makes the file; the map of what a medium must get, which is computed while the disk writes.
+pub(crate) fn write(file: &Path, regions: &[Region], size: u64, extents: &[(u64, u64)]) -> Result<Bmap> {
     check(regions, size)?;
     let name = file.file_name().context("an image needs a name")?.to_string_lossy().into_owned();
     let part = file.with_file_name(format!("{name}.unfinished"));
-    let written = write_to(&part, regions, size);
-    if let Err(error) = written {
+    let written = write_to(&part, regions, size).and_then(|out| {
+        let (synced, map) = rayon::join(|| out.sync_all(), || Bmap::of(&out, size, extents));
+        synced?;
+        fs::rename(&part, file)?;
+        map
+    });
+    if written.is_err() {
         let _ = fs::remove_file(&part);
-        return Err(error.context(format!("cannot write {}", file.display())));
     }
-    fs::rename(&part, file).with_context(|| format!("cannot finish {}", file.display()))
+    written.with_context(|| format!("cannot write {}", file.display()))
 }
 
-fn write_to(part: &Path, regions: &[Region], size: u64) -> Result<()> {
-    let mut out = File::create(part)?;
+fn write_to(part: &Path, regions: &[Region], size: u64) -> Result<File> {
+    let out = File::options().create(true).truncate(true).read(true).write(true).open(part)?;
     out.set_len(size)?;
     for region in regions {
-        for (number, block) in region.content.chunks(BLOCK).enumerate() {
-            if block.iter().any(|octet| *octet != 0) {
-                out.seek(SeekFrom::Start(region.start + (number * BLOCK) as u64))?;
-                out.write_all(block)?;
+        let blocks: Vec<_> = region.content.chunks(BLOCK).collect();
+        let mut at = 0;
+        for run in blocks.chunk_by(|one, next| zero(one) == zero(next)) {
+            let end = at + run.iter().map(|block| block.len()).sum::<usize>();
+            if !zero(&region.content[at..end]) {
+                out.write_all_at(&region.content[at..end], region.start + at as u64)?;
             }
+            at = end;
         }
     }
-    Ok(out.sync_all()?)
+    Ok(out)
+}
+
+fn zero(block: &[u8]) -> bool {
+    block.iter().all(|octet| *octet == 0)
 }
 
 #[cfg(test)]
@@ -94,10 +107,16 @@ mod tests {
         }
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a.img");
-        assert!(write(&file, &[Region::new("a", 0, vec![1; 2])], 1).is_err());
+        assert!(write(&file, &[Region::new("a", 0, vec![1; 2])], 1, &[]).is_err());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-        write(&file, &[Region::new("a", 4096, vec![7; 3])], 8192).unwrap();
+        let content = [vec![7; 4096], vec![0; 2 * 4096], vec![0; 9], vec![8; 3]].concat();
+        let map = write(&file, &[Region::new("a", 4096, content)], 6 * 4096, &[(4096, 4097)]).unwrap();
         let found = fs::read(&file).unwrap();
-        assert_eq!((found.len(), &found[4095..4100]), (8192, &[0, 7, 7, 7, 0][..]));
+        assert_eq!(
+            (found.len(), &found[4095..4098], &found[8190..8193]),
+            (6 * 4096, &[0, 7, 7][..], &[7, 7, 0][..])
+        );
+        assert_eq!(&found[4 * 4096 + 8..4 * 4096 + 13], [0, 8, 8, 8, 0]);
+        assert_eq!((map.size, map.octets()), (6 * 4096, 4096));
     }
 }

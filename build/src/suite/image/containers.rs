@@ -1,5 +1,5 @@
-//! An image with containers on the emulated device, with files of somebody else in it: three containers, and a file of addresses on the
-//! data partition. Each container tells on the console what it can do.
+//! An image with containers on the emulated device, with files of somebody else in it: three containers, a file of addresses on the
+//! data partition, and a program at two ports. Each container tells on the console what it can do.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,13 +8,14 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
+use super::outside::{self, Doors};
 use super::power_on::closed;
 use super::{Bench, MOST};
 use crate::boot::emulated::end_of;
 use crate::firmware::EPOCH;
 use crate::hash::sha256_hex;
 use crate::image::ImageRequest;
-use crate::image::emulate;
+use crate::image::emulate::{self, Options};
 use crate::image::factory::Factory;
 use crate::image::parts::Edition;
 use crate::tool::Tool;
@@ -90,7 +91,9 @@ impl Bench<'_> {
         let image = self.file("containers.img");
         made.write(&image)?;
         let factory = Factory::prepare(self.builder)?;
-        let boot = emulate::boot(self.builder, Some(&factory), &self.options(&image, None))?;
+        let doors = Doors::to(ADDRESS)?;
+        let options = Options { forward: doors.forward.clone(), ..Options::of(&image, None) };
+        let boot = emulate::boot_then(self.builder, Some(&factory), &options, |_| doors.knock())?;
         let report = boot.report.with_context(|| end_of(&boot.log))?;
         ensure!(report["failed"].as_object().is_some_and(serde_json::Map::is_empty), "{report}");
         for line in SAID {
@@ -98,7 +101,8 @@ impl Bench<'_> {
         }
         let services = report["hardening"]["services"].as_array().context("no services")?;
         ensure!(services.contains(&json!("stays.service")), "{report}");
-        closed(&report["hardening"]).with_context(|| report.to_string())?;
+        let hardening = outside::without_them(&report["hardening"])?;
+        closed(&hardening).with_context(|| report.to_string())?;
         started_from(&report["hardening"]["writable_and_executable"])?;
         let network = json!({"addresses": [ADDRESS], "name_servers": ["10.0.2.9"]});
         ensure!(report["network"] == network, "{}", report["network"]);
@@ -120,6 +124,9 @@ impl Bench<'_> {
             (format!("{units}/puts.service"), PUTS),
             ("usr/lib/probe/own.network".to_owned(), OVERRIDE),
         ] {
+            put(&folder.join(path), text.as_bytes(), false)?;
+        }
+        for (path, text) in outside::FILES {
             put(&folder.join(path), text.as_bytes(), false)?;
         }
         put(&folder.join("usr/lib/probe/busybox"), &busybox, true)

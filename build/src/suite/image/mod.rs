@@ -3,6 +3,7 @@
 
 mod containers;
 mod flash;
+mod outside;
 mod power_on;
 
 use std::fs::{self, OpenOptions};
@@ -76,7 +77,7 @@ pub(crate) fn run(builder: &Builder) -> Result<Vec<Case>> {
         bench.changed_root(),
     );
     case(
-        "an image with containers starts them closed, and has the addresses of its own file",
+        "an image with containers starts them closed, has the addresses of its own file, and the firewall stops who knocks",
         bench.containers(),
     );
     add("a disk without room ends writing, with the place", bench.full());

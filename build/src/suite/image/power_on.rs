@@ -41,7 +41,7 @@ impl Bench<'_> {
     /// the device goes on as a new one would, and again after a restart.
     pub(super) fn boots(&self) -> Result<()> {
         let (medium, state) = (self.larger_medium(LARGER)?, self.file(DEVICE));
-        let options = self.options(&medium, Some(state.clone()));
+        let options = Options::of(&medium, Some(state.clone()));
         let factory = Factory::prepare(self.builder)?;
         for name in ["tee", "data"] {
             self.cut(&options, &state, name, &factory)
@@ -150,7 +150,7 @@ impl Bench<'_> {
     pub(super) fn changed_fit(&self) -> Result<()> {
         let part = self.made.plan.partition("boot-a")?;
         let image = self.copy("fit.img", &[part.start + (8 << 20)])?;
-        let mut machine = Machine::start(self.builder, &self.options(&image, None))?;
+        let mut machine = Machine::start(self.builder, &Options::of(&image, None))?;
         ensure!(machine.wait_for(OTHER_SLOT, LIMIT), "{}", end_of(&machine.log()));
         let log = machine.log();
         ensure!(log.contains(REFUSED), "{}", end_of(&log));
@@ -163,7 +163,7 @@ impl Bench<'_> {
         let first = self.made.plan.partition("root-a")?.start;
         let middle = first + self.made.root_octets() / 2;
         let state = self.copy_of(&self.folder.join(DEVICE), "root-changed.img")?;
-        let options = self.options(&self.folder.join(LARGER), Some(state.clone()));
+        let options = Options::of(&self.folder.join(LARGER), Some(state.clone()));
         for (number, changed) in [vec![first], vec![], vec![first, middle]].iter().enumerate() {
             change(&state, changed)?;
             let mut machine = Machine::start(self.builder, &options)?;
@@ -178,10 +178,6 @@ impl Bench<'_> {
         let tries = self.tries(&state)?;
         ensure!(tries == [0, 3], "tries are {tries:?}");
         Ok(())
-    }
-
-    pub(super) fn options(&self, image: &Path, state: Option<PathBuf>) -> Options {
-        Options { image: image.to_path_buf(), state, limit: LIMIT, factory: false, console: false }
     }
 }
 
