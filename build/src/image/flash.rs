@@ -25,6 +25,8 @@ use target::{System, Target};
 
 /// A medium with this much more than the image is a larger one.
 const LARGER: u64 = 1 << 20;
+/// Who read back at once: more than there are cores, as some wait for the medium.
+const READERS: usize = 4;
 
 /// Writes an image to a medium or a file.
 #[derive(clap::Args)]
@@ -186,10 +188,12 @@ fn write_at(out: &File, at: u64, content: &[u8]) -> Result<()> {
         .with_context(|| format!("cannot write octets 0x{at:x} to 0x{:x}", at + content.len() as u64))
 }
 
-/// Reads what was written: while one range is read, another one's digest is computed. Says which of them is the first that differs.
+/// Reads what was written: while some ranges are read, others' digests are computed. Says which of them is the first that differs.
 pub(crate) fn verify(target: &Path, map: &Bmap) -> Result<()> {
     let file = OpenOptions::new().read(true).open(target)?;
-    let wrong = map.ranges.par_iter().map(|range| same(&file, range, target)).find_first(Result::is_err);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(READERS).build()?;
+    let ranges = map.ranges.par_iter().with_max_len(1);
+    let wrong = pool.install(|| ranges.map(|range| same(&file, range, target)).find_first(Result::is_err));
     wrong.unwrap_or(Ok(()))
 }
 

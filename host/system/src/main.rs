@@ -9,10 +9,10 @@ mod data;
 mod early;
 mod enclave;
 mod factory;
-mod good;
 mod modules;
 mod network;
 mod report;
+mod slots;
 mod storage;
 
 use std::process::ExitCode;
@@ -24,7 +24,8 @@ fn main() -> ExitCode {
     if std::process::id() == 1 {
         early::run();
     }
-    let word = std::env::args().nth(1).unwrap_or_default();
+    let mut arguments = std::env::args().skip(1);
+    let (word, rest) = (arguments.next().unwrap_or_default(), arguments.collect::<Vec<_>>());
     let result = match word.as_str() {
         "modules" => modules::load_all_and_close(),
         "storage" => storage::prepare(),
@@ -34,10 +35,12 @@ fn main() -> ExitCode {
         "network" => network::prepare(),
         "resolver" => network::name_servers(),
         "report" => report::run(),
-        "good" => good::mark(),
+        "good" => slots::good(),
+        command if slots::COMMANDS.contains(&command) => slots::answer(command, &rest),
         _ => {
             eprintln!(
-                "error: unknown command {word:?}\nhelp: modules, storage, data, network, resolver, factory, enclave, report, good"
+                "error: unknown command {word:?}\nhelp: modules, storage, data, network, resolver, factory, enclave, report, good, {}",
+                slots::COMMANDS.join(", ")
             );
             return ExitCode::from(WRONG_USAGE);
         }
