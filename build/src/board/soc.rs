@@ -194,6 +194,11 @@ pub(crate) struct Hardware<'a> {
 }
 
 impl Hardware<'_> {
+    /// Where the boot state is, on every medium that has it.
+    pub(crate) fn boot_state(&self) -> Option<u64> {
+        self.media.values().find_map(|medium| medium.region("boot-state")).map(|region| region.start)
+    }
+
     /// The first thing that is wrong.
     pub(crate) fn complaint(&self) -> Option<Complaint> {
         let lacks = REGIONS.iter().find(|name| self.memory.region(name).is_none());

@@ -67,8 +67,7 @@ impl Builder {
     /// U-Boot for this board that boots signed images only.
     pub(crate) fn locked_u_boot(&self, hardware: &Hardware<'_>, keys: &Keys) -> Result<PathBuf> {
         let facts = self.board.verified()?;
-        let states = hardware.media.values().filter_map(|medium| medium.region("boot-state"));
-        let state = states.map(|region| region.start).next().context("no medium has a region boot-state")?;
+        let state = hardware.boot_state().context("no medium has a region boot-state")?;
         let tree = self.board_trees(hardware)?.join("u-boot.dtb");
         self.verifying_u_boot(&Request::of(facts, state, &tree), keys)
     }

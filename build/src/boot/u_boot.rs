@@ -1,7 +1,6 @@
 //! A U-Boot that boots a signed image of one of two slots and nothing else: the key is in its own device tree, which is in
 //! `u-boot.bin`, which is signed itself.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -18,9 +17,9 @@ use crate::hash::Key;
 use crate::tool::Tool;
 
 /// Functions of a command line. None may be in what was linked: the linker leaves out what nothing can reach.
-const SHELL: [&str; 4] = ["cli_loop", "cli_simple_loop", "bootdelay_process", "autoboot_command"];
+pub(crate) const SHELL: [&str; 4] = ["cli_loop", "cli_simple_loop", "bootdelay_process", "autoboot_command"];
 /// How much a device tree may grow by a key.
-const ROOM_FOR_A_KEY: &str = "4096";
+pub(crate) const ROOM_FOR_A_KEY: &str = "4096";
 /// Programs of U-Boot's that sign and verify.
 const TOOLS: [&str; 3] = ["mkimage", "fdt_add_pubkey", "fit_check_sign"];
 
@@ -28,8 +27,7 @@ const TOOLS: [&str; 3] = ["mkimage", "fdt_add_pubkey", "fit_check_sign"];
 pub(crate) struct Request<'a> {
     package: &'a str,
     defconfig: &'a str,
-    /// The board's own.
-    options: BTreeMap<String, String>,
+    options: Vec<(String, String)>,
     /// Its device tree, without the key.
     tree: &'a Path,
 }
@@ -37,23 +35,27 @@ pub(crate) struct Request<'a> {
 impl<'a> Request<'a> {
     /// What a board says of it; `state` is where the boot state is on the medium.
     pub(crate) fn of(facts: &'a Verified, state: u64, tree: &'a Path) -> Self {
-        let places = [
-            ("MEDIA", format!("\"{}\"", facts.media)),
-            ("STATE_OFFSET", format!("0x{state:x}")),
-            ("IMAGE_ADDRESS", format!("0x{:x}", facts.image)),
-            ("IMAGE_SIZE", format!("0x{:x}", facts.room)),
-        ];
-        let places = places.map(|(name, value)| (format!("CONFIG_TRUSTBOX_{name}"), value));
-        let options = facts.options.clone().into_iter().chain(places).collect();
-        Self { package: &facts.package, defconfig: &facts.defconfig, options, tree }
+        Self { package: &facts.package, defconfig: &facts.defconfig, options: asked_of(facts, state), tree }
     }
+}
+
+/// Every option that is asked for, and then looked for.
+pub(crate) fn asked_of(facts: &Verified, state: u64) -> Vec<(String, String)> {
+    let places = [
+        ("MEDIA", format!("\"{}\"", facts.media)),
+        ("STATE_OFFSET", format!("0x{state:x}")),
+        ("IMAGE_ADDRESS", format!("0x{:x}", facts.image)),
+        ("IMAGE_SIZE", format!("0x{:x}", facts.room)),
+    ];
+    let places = places.map(|(name, value)| (format!("CONFIG_TRUSTBOX_{name}"), value));
+    options::asked(&facts.options.clone().into_iter().chain(places).collect())
 }
 
 impl Builder {
     /// A folder with `u-boot.bin`, `u-boot` with symbols, `u-boot.config`, and the programs that sign images for it.
     pub(crate) fn verifying_u_boot(&self, request: &Request<'_>, keys: &Keys) -> Result<PathBuf> {
         let source = self.source(request.package)?;
-        let asked = options::asked(&request.options);
+        let asked = &request.options;
         let words = asked.iter().flat_map(|(name, value)| [name, value]);
         let config = Key::new("u-boot-tree").text(&source.key).text(request.defconfig).texts(words).finish();
         let key = Key::new("verifying-u-boot-3")
@@ -66,10 +68,10 @@ impl Builder {
             let make = || u_boot_make(&source, &work);
             make().arg(request.defconfig).run(&dirs.log)?;
             let file = work.join(".config");
-            fs::write(&file, with_options(&fs::read_to_string(&file)?, &asked))?;
+            fs::write(&file, with_options(&fs::read_to_string(&file)?, asked))?;
             make().arg("olddefconfig").run(&dirs.log)?;
             let resolved = fs::read_to_string(&file)?;
-            check_options(&resolved, &asked)?;
+            check_options(&resolved, asked)?;
             options::check(&resolved)?;
             make().arg("tools").run(&dirs.log)?;
             let tree = work.join("with-key.dtb");

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::board::soc::{Hardware, MediumKind};
 use crate::board::{Board, inherit};
+use crate::boot::u_boot::{ROOM_FOR_A_KEY, SHELL, asked_of};
 use crate::builder::Repo;
 use crate::cargo::TA_FLAGS;
 use crate::firmware::parts::QUIET_DTC;
@@ -70,7 +71,7 @@ pub(crate) fn files(repo: &Repo) -> Result<BTreeMap<String, String>> {
     for name in inherit::names(repo)? {
         let board = Board::load(repo, &name)?;
         let folder = if board.hardware().is_some() { REAL } else { EMULATED };
-        files.insert(format!("{folder}/board-{name}.inc"), variables(&board)?);
+        files.insert(format!("{folder}/board-{name}.inc"), variables(repo, &board)?);
         files.extend(facts_of(&board)?);
     }
     Ok(files)
@@ -170,6 +171,8 @@ fn build() -> Result<String> {
         ("TRUSTBOX_TA_LIMIT", MAX_TA_SIZE.to_string()),
         ("TRUSTBOX_TA_RUSTFLAGS", TA_FLAGS.split_whitespace().collect::<Vec<_>>().join(" ")),
         ("TRUSTBOX_DTC_FLAGS", QUIET_DTC.join(" ")),
+        ("TRUSTBOX_UBOOT_SHELL", SHELL.join("|")),
+        ("TRUSTBOX_ROOM_FOR_A_KEY", ROOM_FOR_A_KEY.to_owned()),
         (
             "TRUSTBOX_OPTEE_COMMON",
             format!("{flag}={value} CFG_BUILD_IN_TREE_TA=n platform-cflags-optimization='{OPTIMIZATION}'"),
@@ -182,16 +185,18 @@ fn build() -> Result<String> {
 }
 
 /// What recipes are told of a board.
-fn variables(board: &Board) -> Result<String> {
-    let mut text = head(&format!("platform/{}/board.toml", board.name.get_ref()));
+fn variables(repo: &Repo, board: &Board) -> Result<String> {
+    let mut text =
+        head(&format!("platform/{}/board.toml and platform/image/command-line", board.name.get_ref()));
     let facts = &board.ta;
+    let more = fs::read_to_string(repo.root().join("platform/image/command-line"))?;
     let words = [
         ("TRUSTBOX_PROFILE", board.profile.name().to_owned()),
         ("TRUSTBOX_ROLLBACK_PROTECTION", facts.rollback_protection.name().to_owned()),
         ("TRUSTBOX_MAX_IMAGE", facts.max_image.to_string()),
         ("TRUSTBOX_OPTEE_PLATFORM", board.optee.platform.clone()),
         ("TRUSTBOX_TFA_PLATFORM", board.tfa.platform.clone()),
-        ("TRUSTBOX_COMMAND_LINE", board.linux.command_line.clone()),
+        ("TRUSTBOX_COMMAND_LINE", format!("{} {}", board.linux.command_line, more.trim())),
     ];
     for (name, value) in words {
         writeln!(text, "{name} = \"{value}\"")?;
@@ -212,8 +217,11 @@ fn media(board: &Board, hardware: &Hardware<'_>) -> Result<String> {
         writeln!(text, "TRUSTBOX_BOOT_SIZE[{name}] = \"{}\"", medium.size)?;
         writeln!(text, "TRUSTBOX_BOOT_OFFSET[{name}] = \"{}\"", medium.pbl_offset.get_ref())?;
     }
-    let defconfig = board.u_boot.get_ref().defconfig.as_ref();
-    writeln!(text, "TRUSTBOX_UBOOT_DEFCONFIG = \"{}\"", defconfig.context("no defconfig of U-Boot")?)?;
+    let facts = board.verified()?;
+    let state = hardware.boot_state().context("no medium has a region boot-state")?;
+    writeln!(text, "TRUSTBOX_UBOOT_DEFCONFIG = \"{}\"", facts.defconfig)?;
+    writeln!(text, "TRUSTBOX_KERNEL_ADDRESS = \"0x{:x}\"", facts.kernel)?;
+    writeln!(text, "TRUSTBOX_BOOT_STATE = \"{state}\"")?;
     Ok(text)
 }
 
@@ -237,19 +245,21 @@ fn facts_of(board: &Board) -> Result<BTreeMap<String, String>> {
     Ok(BTreeMap::from([
         (file("trustbox_board.h"), facts::header(&hardware)?),
         (file("facts.dtsi"), facts::device_tree(&hardware)?),
-        (file("u-boot.cfg"), u_boot(board, &hardware, name)),
+        (file("u-boot.cfg"), u_boot(board, &hardware)?),
         (file("rcw.txt"), reset_words(&hardware)?),
     ]))
 }
 
-fn u_boot(board: &Board, hardware: &Hardware<'_>, name: &str) -> String {
-    let mut text = head(&format!("platform/{name}/board.toml"));
-    let options = board.u_boot.get_ref().options.clone().into_iter().chain(facts::u_boot_options(hardware));
-    for (name, value) in options {
+/// What a U-Boot that boots signed images only must have, and must not have.
+fn u_boot(board: &Board, hardware: &Hardware<'_>) -> Result<String> {
+    let mut text =
+        head(&format!("platform/{}/board.toml and build/src/boot/options.rs", board.name.get_ref()));
+    let state = hardware.boot_state().context("no medium has a region boot-state")?;
+    for (name, value) in asked_of(board.verified()?, state) {
         let off = value == "n";
         text.push_str(&if off { format!("# {name} is not set\n") } else { format!("{name}={value}\n") });
     }
-    text
+    Ok(text)
 }
 
 /// The digests that the recipe compares what it made with: RCW and PBI commands of each medium.

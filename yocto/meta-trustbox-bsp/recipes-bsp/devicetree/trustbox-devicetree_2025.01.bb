@@ -29,11 +29,14 @@ compile_tree() {
 do_compile() {
     upstream=${S}/dts/upstream
     compile_tree linux -I $upstream/src/arm64/freescale -I $upstream/src/arm64 -I $upstream/include
+    # Linux takes its command line from there, under the signature of the FIT image
+    cp ${B}/linux.dtb ${B}/with-command-line.dtb
+    fdtput -p -t s ${B}/with-command-line.dtb /chosen bootargs "${TRUSTBOX_COMMAND_LINE}"
     compile_tree u-boot -I ${S}/arch/arm/dts -I ${S}/include -I $upstream/include
 }
 
 do_install() {
-    install -D -m 0644 ${B}/linux.dtb ${D}/boot/devicetree/${TRUSTBOX_BOARD_FOLDER}.dtb
+    install -D -m 0644 ${B}/with-command-line.dtb ${D}/boot/devicetree/${TRUSTBOX_BOARD_FOLDER}.dtb
     install -D -m 0644 ${B}/u-boot.dtb ${D}/boot/trustbox/u-boot.dtb
 }
 

@@ -14,8 +14,12 @@ python do_fetch:prepend:trustbox() {
     trustbox.keys.check(d)
 }
 
+TRUSTBOX_RAUC_BOOTLOADER = "noop"
+TRUSTBOX_RAUC_BOOTLOADER:ls1028a = "custom"
+
 do_install:trustbox() {
     install -d ${D}${nonarch_libdir}/rauc
-    sed -e 's,@COMPATIBLE@,trustbox-${TRUSTBOX_BOARD},' ${UNPACKDIR}/system.conf > ${D}${nonarch_libdir}/rauc/system.conf
+    sed -e 's,@COMPATIBLE@,trustbox-${TRUSTBOX_BOARD},' -e 's,@BOOTLOADER@,${TRUSTBOX_RAUC_BOOTLOADER},' \
+        ${UNPACKDIR}/system.conf > ${D}${nonarch_libdir}/rauc/system.conf
     install -m 0644 ${TRUSTBOX_KEYRING} ${D}${nonarch_libdir}/rauc/keyring.pem
 }

@@ -1,3 +1,3 @@
-# U-Boot has no environment here, so no tool that writes one is on the device
-
+# U-Boot has no environment on boards: trustbox-system tells it of slots
 RAUC_BOOTLOADER_RDEPENDS:trustbox = ""
+RAUC_BOOTLOADER_RDEPENDS:trustbox:ls1028a = "trustbox-system"

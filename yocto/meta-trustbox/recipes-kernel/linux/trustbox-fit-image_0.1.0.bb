@@ -16,6 +16,11 @@ INITRAMFS_IMAGE_NAME = "trustbox-initramfs-${MACHINE}"
 INITRAMFS_IMAGE_BUNDLE = "0"
 PKGV = "${@get_kernelversion_file("${STAGING_KERNEL_BUILDDIR}")}"
 
+# U-Boot of boards unpacks the kernel where the builder's images have it, and the device tree where there is room
+UBOOT_LOADADDRESS:ls1028a = "${TRUSTBOX_KERNEL_ADDRESS}"
+UBOOT_ENTRYPOINT:ls1028a = "${TRUSTBOX_KERNEL_ADDRESS}"
+UBOOT_DTB_LOADADDRESS:ls1028a = ""
+
 FIT_DESC = "TrustBox ${DISTRO_VERSION} for ${MACHINE}"
 FIT_SIGN_ALG = "rsa3072"
 FIT_KERNEL_SIGN_ENABLE = "1"

@@ -15,6 +15,8 @@ RDEPENDS:${PN} = "\
     os-release \
     rauc \
     rauc-conf \
+    rauc-mark-good \
+    rauc-service \
     trustbox-cli \
     trustbox-hardening \
     trustbox-nftables \
