@@ -28,6 +28,8 @@ const XTEST_LIBRARIES: [(&str, &str); 5] = [
     ("zlib1g", "libz.so.1"),
     ("libzstd1", "libzstd.so.1"),
 ];
+/// Where trusted applications of xtest are, in its package and on the device.
+pub(crate) const TEST_TAS: &str = "usr/lib/optee_armtz";
 /// A plugin of tee-supplicant that xtest calls.
 const XTEST_PLUGIN: &str = "f07bfc66-958c-4a15-99c0-260e4e7375dd";
 /// Programs of ours on the device, and the packages that build them.
@@ -184,16 +186,16 @@ impl Builder {
         archive.host_file("usr/bin/xtest", &package.join("usr/bin/xtest"))?;
         let plugin = format!("usr/lib/tee-supplicant/plugins/{XTEST_PLUGIN}.plugin");
         archive.host_file(&plugin, &package.join(&plugin))?;
-        let folder = self.resigned_test_tas(&package.join("usr/lib/optee_armtz"))?;
+        let folder = self.resigned_test_tas(&package.join(TEST_TAS))?;
         for path in crate::hash::files_below(&folder)? {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            archive.host_file(&format!("usr/lib/optee_armtz/{name}"), &path)?;
+            archive.host_file(&format!("{TEST_TAS}/{name}"), &path)?;
         }
         Ok(())
     }
 
     /// xtest's trusted applications with our signature, those that are signed through subkeys included.
-    fn resigned_test_tas(&self, folder: &Path) -> Result<PathBuf> {
+    pub(crate) fn resigned_test_tas(&self, folder: &Path) -> Result<PathBuf> {
         let key = crate::hash::Key::new("xtest-tas-2").tree(folder)?.file(&self.ta_public_key()?)?.finish();
         self.cached("xtest-tas", &key, |dirs| {
             let key = self.ta_signing_key()?;

@@ -47,6 +47,9 @@ pub(crate) struct Args {
     /// With --image: go on after the report, with the console here
     #[arg(long, requires = "image")]
     console: bool,
+    /// With --image: this port of this host leads to the device's SSH, which -dev images have
+    #[arg(long, value_name = "PORT", requires = "image")]
+    ssh: Option<u16>,
     /// Run commands for whoever connects to this Unix socket, until the emulator ends: for `trustbox-keys station`
     #[arg(long, value_name = "SOCKET", conflicts_with_all = ["gdb", "command"])]
     serve: Option<PathBuf>,
@@ -68,8 +71,14 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let builder = Builder::open(&args.platform)?;
     if let Some(image) = args.image {
         let (limit, factory) = (Duration::from_secs(args.timeout), !args.no_factory);
-        let whole = emulate::Options::of(&image, args.state);
-        return emulate::run(&builder, &emulate::Options { limit, factory, console: args.console, ..whole });
+        let options = emulate::Options {
+            limit,
+            factory,
+            console: args.console,
+            forward: args.ssh.map(|port| (port, emulate::SSH)).into_iter().collect(),
+            ..emulate::Options::of(&image, args.state)
+        };
+        return emulate::run(&builder, &options);
     }
     let images = if args.verified { verified(&builder, kind)? } else { builder.images(kind, args.gdb)? };
     drop(builder);

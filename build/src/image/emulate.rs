@@ -6,7 +6,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitCode};
@@ -29,6 +29,8 @@ use crate::step::remove_oldest;
 const LOOK: Duration = Duration::from_millis(20);
 /// Logs of how many boots are kept.
 const KEPT: usize = 20;
+/// Where a -dev image waits for SSH, on the address that QEMU's router gives.
+pub(crate) const SSH: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 0, 2, 15), 22);
 /// What a boot report starts with.
 const REPORT: &str = "{\"trustbox_report\":";
 

@@ -12,7 +12,8 @@ use crate::boot::keys::Keys;
 use crate::builder::Builder;
 use crate::cargo::TARGET;
 use crate::firmware::EPOCH;
-use crate::hash::Key;
+use crate::guest::TEST_TAS;
+use crate::hash::{Key, files_below};
 use crate::image::description::Description;
 use crate::image::tree::Tree;
 use crate::image::verity::{self, Root};
@@ -113,6 +114,7 @@ impl Builder {
         description.links.iter().for_each(|(path, to)| tree.link(path, to));
         if edition.dev {
             tree.overlay(&self.image_folder().join("dev"))?;
+            self.put_tests(&mut tree)?;
             description.dev_links.iter().for_each(|(path, to)| tree.link(path, to));
         }
         tree.file("usr/lib/os-release", self.os_release(edition).into_bytes(), false);
@@ -120,6 +122,16 @@ impl Builder {
         tree.file("usr/lib/trustbox/image.json", about.into_bytes(), false);
         tree.check_libraries()?;
         Ok(tree)
+    }
+
+    /// Trusted applications of xtest, which OP-TEE believes where its key is this clone's.
+    fn put_tests(&self, tree: &mut Tree) -> Result<()> {
+        let package = self.binary("optee-test-qemu")?;
+        for path in files_below(&self.resigned_test_tas(&package.join(TEST_TAS))?)? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            tree.file(&format!("{TEST_TAS}/{name}"), fs::read(&path)?, false);
+        }
+        Ok(())
     }
 
     fn os_release(&self, edition: Edition) -> String {

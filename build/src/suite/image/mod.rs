@@ -2,6 +2,7 @@
 //! nobody takes it once an octet of it is another one.
 
 mod containers;
+mod development;
 mod flash;
 mod outside;
 mod power_on;
@@ -15,6 +16,7 @@ use serde_json::Value;
 
 use crate::boot::chain::FIP_OFFSET;
 use crate::builder::Builder;
+use crate::guest::TEST_TAS;
 use crate::image::evidence;
 use crate::image::parts::Edition;
 use crate::image::verify::{Medium, verify_with};
@@ -30,6 +32,26 @@ const GROUP: &str = "image";
 const MOST: [u64; 2] = [60 << 20, 120 << 20];
 /// What production lacks of an image with containers: 33 files of packages, 7 of ours, a kernel module.
 const CONTAINER_FILES: usize = 41;
+/// What production lacks of a -dev image, but for xtest's trusted applications.
+const DEV_FILES: [&str; 17] = [
+    "etc/systemd/system/multi-user.target.wants/trustbox-shell.service",
+    "etc/systemd/system/multi-user.target.wants/trustbox-ssh.service",
+    "usr/bin/busybox",
+    "usr/bin/dropbearkey",
+    "usr/bin/sh",
+    "usr/bin/xtest",
+    "usr/lib/aarch64-linux-gnu/libckteec.so.0",
+    "usr/lib/aarch64-linux-gnu/libckteec.so.0.1",
+    "usr/lib/aarch64-linux-gnu/libckteec.so.0.1.0",
+    "usr/lib/aarch64-linux-gnu/libtomcrypt.so.1",
+    "usr/lib/aarch64-linux-gnu/libtomcrypt.so.1.0.1",
+    "usr/lib/aarch64-linux-gnu/libtommath.so.1",
+    "usr/lib/aarch64-linux-gnu/libtommath.so.1.3.0",
+    "usr/lib/systemd/system/trustbox-firewall.service.d/ssh.conf",
+    "usr/lib/systemd/system/trustbox-shell.service",
+    "usr/lib/systemd/system/trustbox-ssh.service",
+    "usr/sbin/dropbear",
+];
 /// Steps of the firmware, which are not made again elsewhere.
 const FIRMWARE: [&str; 11] = [
     "optee-os-source",
@@ -60,7 +82,7 @@ pub(crate) fn run(builder: &Builder) -> Result<Vec<Case>> {
     let mut case = |name: &str, result: Result<()>| add(name, result.map(|()| Outcome::Passed));
     case("an image verifies, and its root is small", bench.good());
     case("two builds of an image are the same, whatever the host is like", bench.reproducible());
-    case("production lacks what the one package for development brings", bench.production());
+    case("production lacks what the list for development brings", bench.production());
     case("what is written beside an image is of this image, and each service is closed", bench.evidence());
     case("a changed octet is found, wherever it is", bench.changed());
     case("another key did not sign it", bench.other_key());
@@ -79,6 +101,10 @@ pub(crate) fn run(builder: &Builder) -> Result<Vec<Case>> {
     case(
         "an image with containers starts them closed, has the addresses of its own file, and the firewall stops who knocks",
         bench.containers(),
+    );
+    case(
+        "a -dev image lets in who has the key that it names, and nobody else, and xtest runs there",
+        bench.development(),
     );
     add("a disk without room ends writing, with the place", bench.full());
     add("a disk of the kernel's is written, read back, verified, and refused while it is used", bench.disk());
@@ -152,14 +178,10 @@ impl<'a> Bench<'a> {
     fn production(&self) -> Result<()> {
         let tree = |dev, containers| self.builder.root_tree(Edition { dev, containers }, 0);
         let (production, dev, containers) = (tree(false, false)?, tree(true, false)?, tree(false, true)?);
-        let more: Vec<_> = dev.paths().filter(|path| !production.has(path)).collect();
-        let wanted = [
-            "etc/systemd/system/multi-user.target.wants/trustbox-shell.service",
-            "usr/bin/busybox",
-            "usr/bin/sh",
-            "usr/lib/systemd/system/trustbox-shell.service",
-        ];
-        ensure!(more == wanted, "-dev has besides: {more:?}");
+        // xtest's trusted applications are many.
+        let more = dev.paths().filter(|path| !production.has(path) && !path.starts_with(TEST_TAS));
+        let more: Vec<_> = more.collect();
+        ensure!(more == DEV_FILES, "-dev has besides: {more:?}");
         for (name, other) in [("-dev", &dev), ("the image with containers", &containers)] {
             let lacking = production.paths().find(|path| !other.has(path));
             ensure!(lacking.is_none(), "{name} lacks {lacking:?}");
