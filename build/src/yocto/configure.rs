@@ -19,13 +19,27 @@ const OFFLINE: &str =
 
 /// Of the two thousand recipes of meta-openembedded only those are parsed that ours need, by folder: for three machines, and
 /// up to five times each by yocto-check-layer, the others would take hours and say nothing of ours.
-const NEEDED: [&str; 6] = [
+const NEEDED: [&str; 7] = [
     "crypto/cryptsetup",
     "extended/jansson",
     "filter/libnftnl",
     "filter/nftables",
     "support/libssh",
     "support/lvm2",
+    "test/cmocka",
+];
+
+/// What other layers have that needs more of meta-openembedded than that: `world`, of which yocto-check-layer compares all, is
+/// without it.
+const APART: [&str; 8] = [
+    "packagegroup-fsl-network",
+    "packagegroup-ts-tests",
+    "spc",
+    "ts-service-test",
+    "ts-sp-crypto",
+    "ts-sp-se-proxy",
+    "ts-uefi-test",
+    "tsntool",
 ];
 
 /// What meta-freescale adds to recipes of meta-openembedded that are not there then.
@@ -104,8 +118,9 @@ impl BuildFolder {
         }
         list.push_str("\"\n");
         let mask = format!("/meta-openembedded/.*/recipes-(?!({})/) {APPENDS}", NEEDED.join("|"));
+        let apart = APART.map(|name| format!("EXCLUDE_FROM_WORLD:pn-{name} = \"1\"\n")).concat();
         let local = format!(
-            "MACHINE = \"{}\"\nDISTRO = \"{distro}\"\nBBMASK = \"{mask}\"\n{EMPTY}{OFFLINE}",
+            "MACHINE = \"{}\"\nDISTRO = \"{distro}\"\nBBMASK = \"{mask}\"\n{EMPTY}{OFFLINE}{apart}",
             self.machine.name
         );
         fs::write(path.join("conf/bblayers.conf"), list)?;

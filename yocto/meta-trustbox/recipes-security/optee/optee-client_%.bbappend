@@ -2,7 +2,7 @@
 
 FILESEXTRAPATHS:prepend:trustbox := "${THISDIR}/files:"
 SRC_URI:append:trustbox = " file://10-trustbox-storage.conf"
-COMPATIBLE_MACHINE:ls1028a ?= "ls1028a"
+COMPATIBLE_MACHINE:ls1028a:trustbox = "ls1028a"
 EXTRA_OECMAKE:append:trustbox = " -DCFG_TEE_FS_PARENT_PATH=${localstatedir}/lib/tee"
 
 do_install:append:trustbox() {

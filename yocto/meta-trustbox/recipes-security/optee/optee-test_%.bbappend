@@ -1,6 +1,6 @@
 # xtest and its TAs, signed with the OEM's key: for development images only
 
-COMPATIBLE_MACHINE:ls1028a ?= "ls1028a"
+COMPATIBLE_MACHINE:ls1028a:trustbox = "ls1028a"
 TRUSTBOX_KEYS_NEEDED:trustbox = "TRUSTBOX_TA_KEY:rsa-private"
 EXTRA_OEMAKE:append:trustbox = " TA_SIGN_KEY=${TRUSTBOX_TA_KEY}"
 TRUSTBOX_TA_KEY[vardepvalue] = ""
