@@ -1,5 +1,8 @@
 //! Programs that run beside the builder: they end with what holds them, and what they do is waited for.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::process::Child;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,6 +20,11 @@ impl Drop for Running {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Whether root runs this, by whose a folder is that this process made.
+pub(crate) fn is_root(folder: &Path) -> Result<bool> {
+    Ok(fs::metadata(folder)?.uid() == 0)
 }
 
 /// Looks until something is there; `None` if it is not within `patience`.

@@ -83,6 +83,32 @@ class Keys(unittest.TestCase):
         self.assertTrue(keys.problem("KEY", None, "rsa-private").startswith("KEY is not set: "))
         self.assertIn("which is no file", keys.problem("KEY", "/nowhere/key", "rsa-private"))
 
+    def test_keys_of_verified_boot_are_all_there(self):
+        with tempfile.TemporaryDirectory() as folder:
+            def put(name, path):
+                with open(path, "rb") as source, open(os.path.join(folder, name), "wb") as file:
+                    file.write(source.read())
+
+            def refused():
+                return keys.problem("KEYS", folder, "boot-keys", ["root", "monitor"]) or ""
+            self.assertIn("root.pub.pem, which is no file: set it to the path of a folder", refused())
+            public = self.make("rsa3072.pub.pem", "pkey", "-pubout", "-in", self.rsa3072)
+            put("root.pub.pem", public)
+            self.assertIn("one of root.key and root.uri", refused())
+            put("root.key", self.rsa3072)
+            put("monitor.pub.pem", self.rsa_public)
+            self.assertIn("a public RSA key of 2048 bits", refused())
+            put("monitor.pub.pem", public)
+            put("monitor.uri", self.digest)
+            self.assertEqual(refused(), "")
+            put("root.uri", self.digest)
+            self.assertIn("one of root.key and root.uri", refused())
+
+    def test_super_root_keys_are_a_list(self):
+        self.assertIsNone(keys.problem("KEYS", "%s %s" % (self.rsa_public, self.rsa_public), "root-keys"))
+        both = "%s %s" % (self.rsa_public, self.ec_public)
+        self.assertIn("a public EC key", keys.problem("KEYS", both, "root-keys"))
+
     def test_tokens_are_for_private_keys(self):
         self.assertIsNone(keys.problem("KEY", "pkcs11:token=a", "fit-private"))
         self.assertIn("is in a token", keys.problem("KEY", "pkcs11:token=a", "rsa-public"))

@@ -7,16 +7,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use trustbox_boot_image::secure::prepare;
 
 use crate::board::soc::{Hardware, MediumKind};
-use crate::boot::certificates::{Counters, Signed};
+use crate::boot::certificates::Counters;
 use crate::boot::fuses;
 use crate::boot::keys::{Keys, Role};
 use crate::boot::root_keys::RootKeys;
 use crate::boot::u_boot::Request;
 use crate::builder::Builder;
-use crate::firmware::images::{boot_region, in_region};
+use crate::firmware::boards::write_images;
+use crate::firmware::images::{Inputs, Signatures, assemble};
 use crate::firmware::{copy, facts};
 use crate::hash::Key;
 
@@ -33,29 +33,15 @@ impl Builder {
         out: &Path,
     ) -> Result<()> {
         let hardware = self.board.hardware().context("the board is emulated")?;
-        let optee = self.board_optee(&self.board_ta()?)?.join("tee-raw.bin");
+        let optee = self.board_optee(&self.board_ta()?)?;
         let u_boot = self.locked_u_boot(&hardware, keys)?;
+        let signatures = Signatures { root, keys, counters };
         fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
-        for (kind, medium) in hardware.media {
+        for kind in hardware.media.keys() {
             let tfa = self.verifying_board_tfa(&hardware, *kind, keys)?;
-            in_region(&hardware, "bl2", &tfa.join("bl2.elf"))?;
-            in_region(&hardware, "bl31", &tfa.join("bl31.elf"))?;
-            let place = hardware.placement(*kind).context("the board has no room for BL2")?;
-            let bl2 = fs::read(tfa.join("bl2.bin"))?;
-            let pbl = root.sign(prepare(&hardware.pbl(*kind)?, &bl2, &place, &root.signing)?)?;
-            let bl31 = tfa.join("bl31.bin");
-            let images = Signed {
-                bl2: None,
-                bl31: &bl31,
-                optee: std::slice::from_ref(&optee),
-                u_boot: &u_boot.join("u-boot.bin"),
-            };
-            let fip = images.fip(keys, counters)?.encode();
-            let region = |name: &str| medium.region(name).with_context(|| format!("no region {name}"));
-            let boot = boot_region([(region("pbl")?, &pbl), (region("fip")?, &fip)])?;
-            for (name, content) in [("pbl.bin", &pbl), ("fip.bin", &fip), ("boot.img", &boot)] {
-                fs::write(out.join(format!("{}-{name}", kind.name())), content)?;
-            }
+            let inputs = Inputs { tfa: &tfa, optee: &optee, u_boot: &u_boot.join("u-boot.bin") };
+            let images = assemble(&hardware, *kind, &inputs, Some(&signatures))?;
+            write_images(out, *kind, &images.signed_files())?;
         }
         copy(&u_boot.join("u-boot.config"), &out.join("u-boot.config"))?;
         let signed = [("super root keys", root.development), ("boot keys", keys.development)];

@@ -16,6 +16,15 @@ use crate::tool::Tool;
 
 /// Where BL1 looks for the FIP, from the start of the flash.
 pub(crate) const FIP_OFFSET: usize = 0x4_0000;
+/// What every build of TF-A with trusted board boot is told. Private keys are no part of a build.
+pub(crate) const TRUSTED_BOOT: [(&str, &str); 6] = [
+    ("TRUSTED_BOARD_BOOT", "1"),
+    ("GENERATE_COT", "0"),
+    ("CREATE_KEYS", "0"),
+    ("KEY_ALG", "rsa"),
+    ("KEY_SIZE", super::keys::BITS),
+    ("HASH_ALG", "sha256"),
+];
 /// Images of TF-A.
 const IMAGES: [&str; 3] = ["bl1.bin", "bl2.bin", "bl31.bin"];
 
@@ -42,18 +51,10 @@ impl Builder {
         })
     }
 
-    /// What every build of TF-A with trusted board boot is told. Private keys are no part of a build, and mbedtls's headers
-    /// declare some functions twice.
+    /// A build of TF-A with trusted board boot. Headers of mbedtls declare some functions twice, which is no error then.
     pub(crate) fn trusted_boot(&self, make: Tool, mbedtls: &Path, keys: &Keys) -> Tool {
-        make.assign("TRUSTED_BOARD_BOOT", "1")
-            .assign("GENERATE_COT", "0")
-            .assign("CREATE_KEYS", "0")
-            .assign("MBEDTLS_DIR", mbedtls)
-            .assign("KEY_ALG", "rsa")
-            .assign("KEY_SIZE", super::keys::BITS)
-            .assign("HASH_ALG", "sha256")
-            .assign("ROT_KEY", keys.public(Role::Root))
-            .assign("E", "0")
+        let make = TRUSTED_BOOT.iter().fold(make, |make, (name, value)| make.assign(name, value));
+        make.assign("MBEDTLS_DIR", mbedtls).assign("ROT_KEY", keys.public(Role::Root)).assign("E", "0")
     }
 
     /// The emulated device's flash image that verifies itself: `firmware.bios`.

@@ -60,29 +60,34 @@ impl Choice {
     }
 }
 
+impl Choice {
+    /// The keys that were named.
+    pub(crate) fn load(&self) -> Result<RootKeys> {
+        let help = "help: --root-key names a file or a token (pkcs11:…)";
+        let private = self.private.as_ref().with_context(|| format!("no key that signs\n{help}"))?;
+        self.of(&self.public, private)
+    }
+
+    fn of(&self, public: &[PathBuf], private: &Source) -> Result<RootKeys> {
+        let table = KeyTable::new(public.iter().map(|path| read_public(path)).collect::<Result<_>>()?)?;
+        let signing = Signing { table, key: self.number, revoked: self.revoked.clone() };
+        let key = match private {
+            Source::File(path) => SigningKey::load(path)?,
+            Source::Token(uri) => SigningKey::in_token(RsaKey::open(uri)?),
+        };
+        Ok(RootKeys { signing, development: self.development(), key })
+    }
+}
+
 impl Builder {
     /// The keys that were chosen, or development keys.
     pub(crate) fn root_keys(&self, choice: &Choice) -> Result<RootKeys> {
-        let made;
-        let (public, private) = match (choice.public.is_empty(), &choice.private) {
-            (false, Some(private)) => (&choice.public, private.clone()),
-            (false, None) => {
-                anyhow::bail!("no key that signs\nhelp: --root-key names a file or a token (pkcs11:…)")
-            }
-            (true, _) => {
-                let folder = self.repo.dev_keys().join("boot");
-                made = development_keys(&folder, &self.log("boot-keys"))?;
-                let signer = folder.join(format!("srk-{}.key", choice.number));
-                (&made, Source::File(signer))
-            }
-        };
-        let table = KeyTable::new(public.iter().map(|path| read_public(path)).collect::<Result<_>>()?)?;
-        let signing = Signing { table, key: choice.number, revoked: choice.revoked.clone() };
-        let key = match private {
-            Source::File(path) => SigningKey::load(&path)?,
-            Source::Token(uri) => SigningKey::in_token(RsaKey::open(&uri)?),
-        };
-        Ok(RootKeys { signing, development: choice.development(), key })
+        if !choice.development() {
+            return choice.load();
+        }
+        let folder = self.repo.dev_keys().join("boot");
+        let public = development_keys(&folder, &self.log("boot-keys"))?;
+        choice.of(&public, &Source::File(folder.join(format!("srk-{}.key", choice.number))))
     }
 }
 

@@ -2,7 +2,7 @@
 //! certificates of its own, gone with their folder, and the development keys.
 
 use std::fs::{self, DirBuilder, File};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use trustbox_package::ClassKey;
 use trustbox_package::sign::public_key;
 
 use crate::builder::Builder;
-use crate::running::{Running, wait_for};
+use crate::running::{Running, is_root, wait_for};
 use crate::tool::Tool;
 
 /// How long the service may take to start, and to stop.
@@ -198,9 +198,4 @@ fn configure(program: &Path, keys: &DevKeys, folder: &Path) -> Result<()> {
     let import = Tool::new(program).args(["import-keys", "--config"]).arg(folder.join("service.toml"));
     import.arg("--policy").arg(folder.join("policy.json")).arg(keys.class_keys_path()).output()?;
     Ok(())
-}
-
-/// Whose a folder is that this process made.
-fn is_root(folder: &Path) -> Result<bool> {
-    Ok(fs::metadata(folder)?.uid() == 0)
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use crate::board::soc::{Hardware, MediumKind};
 use crate::builder::Builder;
 use crate::firmware::hardening::Built;
-use crate::firmware::images::{Images, Inputs, assemble};
+use crate::firmware::images::{Inputs, assemble};
 use crate::firmware::measurement::Measurements;
 use crate::firmware::{copy, hardening, manifest};
 use crate::hash::{Key, files_below};
@@ -125,8 +125,8 @@ impl Builder {
             for (kind, tfa) in &parts.tfa {
                 let u_boot = parts.u_boot.join("u-boot.bin");
                 let inputs = Inputs { tfa, optee: &parts.optee, u_boot: &u_boot };
-                let images = assemble(&hardware, *kind, &inputs)?;
-                write_images(out, *kind, &images)?;
+                let images = assemble(&hardware, *kind, &inputs, None)?;
+                write_images(out, *kind, &images.files())?;
                 media.push((*kind, images));
             }
             let built = Built {
@@ -177,18 +177,12 @@ impl Parts {
     }
 }
 
-/// Writes the images of a medium; returns their paths.
-pub(crate) fn write_images(out: &Path, kind: MediumKind, images: &Images) -> Result<Vec<PathBuf>> {
-    let files = [
-        (Part::Rcw, &images.rcw),
-        (Part::Pbl, &images.pbl),
-        (Part::Fip, &images.fip),
-        (Part::Boot, &images.boot),
-    ];
-    let write = |(part, content): (Part, &Vec<u8>)| {
+/// Writes images of a medium; returns their paths.
+pub(crate) fn write_images(out: &Path, kind: MediumKind, files: &[(Part, &[u8])]) -> Result<Vec<PathBuf>> {
+    let write = |(part, content): &(Part, &[u8])| {
         let path = out.join(part.file(kind.name()));
         fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
         Ok(path)
     };
-    files.into_iter().map(write).collect()
+    files.iter().map(write).collect()
 }

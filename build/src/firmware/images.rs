@@ -6,10 +6,15 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use trustbox_boot_image::fip::{Fip, Kind};
 use trustbox_boot_image::pbl::boot_image;
+use trustbox_boot_image::secure::prepare;
 
 use crate::board::layout::{Extent, FlashRegion};
 use crate::board::soc::{Hardware, MediumKind};
+use crate::boot::certificates::{Counters, Signed};
+use crate::boot::keys::Keys;
+use crate::boot::root_keys::RootKeys;
 use crate::elf;
+use crate::firmware::boards::Part;
 
 /// The files that make the images of one medium.
 pub(crate) struct Inputs<'a> {
@@ -21,9 +26,16 @@ pub(crate) struct Inputs<'a> {
     pub(crate) u_boot: &'a Path,
 }
 
+/// Who signs what the boot ROM and BL2 verify, and the counters that devices must not be beyond.
+pub(crate) struct Signatures<'a> {
+    pub(crate) root: &'a RootKeys,
+    pub(crate) keys: &'a Keys,
+    pub(crate) counters: Counters,
+}
+
 /// One medium's images.
 pub(crate) struct Images {
-    /// RCW and PBI commands, as the vendor's tool would make them.
+    /// RCW and PBI commands, as the vendor's tool would make them; a signed PBL has more commands.
     pub(crate) rcw: Vec<u8>,
     /// What the boot ROM reads: RCW, PBI commands, BL2.
     pub(crate) pbl: Vec<u8>,
@@ -37,8 +49,26 @@ pub(crate) struct Images {
     pub(crate) bl2_margin: u64,
 }
 
-/// Makes the images of one medium.
-pub(crate) fn assemble(hardware: &Hardware<'_>, kind: MediumKind, inputs: &Inputs<'_>) -> Result<Images> {
+impl Images {
+    /// What is flashed.
+    pub(crate) fn signed_files(&self) -> [(Part, &[u8]); 3] {
+        [(Part::Pbl, &self.pbl), (Part::Fip, &self.fip), (Part::Boot, &self.boot)]
+    }
+
+    /// The same, and what other tools are compared with.
+    pub(crate) fn files(&self) -> [(Part, &[u8]); 4] {
+        let [pbl, fip, boot] = self.signed_files();
+        [(Part::Rcw, &self.rcw), pbl, fip, boot]
+    }
+}
+
+/// Makes the images of one medium, signed or not.
+pub(crate) fn assemble(
+    hardware: &Hardware<'_>,
+    kind: MediumKind,
+    inputs: &Inputs<'_>,
+    signatures: Option<&Signatures<'_>>,
+) -> Result<Images> {
     let medium =
         hardware.media.get(&kind).with_context(|| format!("the board has no medium {}", kind.name()))?;
     let place = hardware.placement(kind).context("the board has no room for BL2")?;
@@ -46,13 +76,22 @@ pub(crate) fn assemble(hardware: &Hardware<'_>, kind: MediumKind, inputs: &Input
     let bl2_margin = in_region(hardware, "bl2", &inputs.tfa.join("bl2.elf"))?;
     in_region(hardware, "bl31", &inputs.tfa.join("bl31.elf"))?;
     in_region(hardware, "optee", &inputs.optee.join("tee.elf"))?;
-    let pbl = boot_image(&board, &read(&inputs.tfa.join("bl2.bin"))?, &place)?;
-    let fip = Fip::of([
-        (Kind::Bl31, read(&inputs.tfa.join("bl31.bin"))?),
-        (Kind::Bl32, read(&inputs.optee.join("tee-raw.bin"))?),
-        (Kind::Bl33, read(inputs.u_boot)?),
-    ])
-    .encode();
+    let bl2 = read(&inputs.tfa.join("bl2.bin"))?;
+    let (bl31, optee) = (inputs.tfa.join("bl31.bin"), inputs.optee.join("tee-raw.bin"));
+    let (pbl, fip) = match signatures {
+        Some(Signatures { root, keys, counters }) => {
+            let prepared = prepare(&board, &bl2, &place, &root.signing)?;
+            let optee = std::slice::from_ref(&optee);
+            let signed = Signed { bl2: None, bl31: &bl31, optee, u_boot: inputs.u_boot };
+            (root.sign(prepared)?, signed.fip(keys, *counters)?)
+        }
+        None => {
+            let parts = [(Kind::Bl31, &*bl31), (Kind::Bl32, &optee), (Kind::Bl33, inputs.u_boot)];
+            let parts = parts.into_iter().map(|(kind, path)| Ok((kind, read(path)?)));
+            (boot_image(&board, &bl2, &place)?, Fip::of(parts.collect::<Result<Vec<_>>>()?))
+        }
+    };
+    let fip = fip.encode();
     let region = |name: &str| medium.region(name).with_context(|| format!("no region {name}"));
     let (pbl_region, fip_region) = (region("pbl")?, region("fip")?);
     let boot = boot_region([(pbl_region, &pbl), (fip_region, &fip)])?;
@@ -60,7 +99,7 @@ pub(crate) fn assemble(hardware: &Hardware<'_>, kind: MediumKind, inputs: &Input
 }
 
 /// The first part's region and the second's, with zeros between.
-pub(crate) fn boot_region(parts: [(&FlashRegion, &Vec<u8>); 2]) -> Result<Vec<u8>> {
+fn boot_region(parts: [(&FlashRegion, &Vec<u8>); 2]) -> Result<Vec<u8>> {
     let start = parts[0].0.start;
     let mut image = Vec::new();
     for (region, content) in parts {
@@ -84,7 +123,7 @@ fn fits(region: &FlashRegion, size: u64) -> Result<()> {
 }
 
 /// Octets left in a memory region behind a program; an error if it is not inside.
-pub(crate) fn in_region(hardware: &Hardware<'_>, name: &str, program: &Path) -> Result<u64> {
+fn in_region(hardware: &Hardware<'_>, name: &str, program: &Path) -> Result<u64> {
     let region = hardware.memory.region(name).with_context(|| format!("no memory region {name}"))?;
     let memory = elf::memory(&read(program)?).with_context(|| program.display().to_string())?;
     if memory.start < region.start || memory.end > region.end() {

@@ -2,6 +2,7 @@
 
 mod bindings;
 pub(crate) mod rebuilt;
+mod recipe;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -87,6 +88,7 @@ fn examine(builder: &Builder, name: &str, folder: &Path) -> Result<Vec<Case>> {
         cases.push(case("fiptool writes the same FIP", medium.fiptool()));
         cases.push(case("the boot region has both where they are read", medium.boot_region()));
         cases.push(case("memory controller's registers in BL2 are the board's", medium.registers()));
+        cases.push(case("a recipe puts the same images together, and signs them", recipe::same(&medium)));
     }
     cases.push(Case::of(
         GROUP,

@@ -133,7 +133,7 @@ fn perform(folder: &BuildFolder, step: Step) -> Outcome {
     let log = folder.log(step);
     let _ = fs::remove_file(&log);
     let tool = match step {
-        Step::Parse => folder.tool("bitbake").arg("-p"),
+        Step::Parse => folder.without_recipes().tool("bitbake").arg("-p"),
         Step::Plan => folder.tool("bitbake").arg("-n").args(TARGETS),
         Step::Layer => folder.check_layer(MACHINES.iter().filter(|one| one.bsp == machine.bsp)),
     };

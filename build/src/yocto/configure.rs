@@ -187,6 +187,12 @@ impl BuildFolder {
         &self.machine
     }
 
+    /// What bitbake keeps of recipes is gone: it parses every one of them again then, and says how many there are.
+    pub(crate) fn without_recipes(&self) -> &Self {
+        let _ = fs::remove_dir_all(self.path.join("tmp/cache"));
+        self
+    }
+
     /// The log of a step.
     pub(crate) fn log(&self, step: Step) -> PathBuf {
         self.path.with_extension(format!("{}.log", step.name()))

@@ -10,12 +10,14 @@ use serde::Deserialize;
 
 use crate::board::soc::{Hardware, MediumKind};
 use crate::board::{Board, inherit};
+use crate::boot::chain::TRUSTED_BOOT;
+use crate::boot::keys::Role;
 use crate::boot::u_boot::{ROOM_FOR_A_KEY, SHELL, asked_of};
 use crate::builder::Repo;
 use crate::cargo::TA_FLAGS;
 use crate::firmware::parts::QUIET_DTC;
 use crate::firmware::{NO_HISTORY, OPTIMIZATION, facts};
-use crate::lock::{LockFile, PinnedFile};
+use crate::lock::{LockFile, Package, PinnedFile};
 use crate::ta::MAX_TA_SIZE;
 use crate::yocto::layers::Layers;
 
@@ -25,6 +27,8 @@ const SOURCES: [(&str, &str); 3] = [
     ("arm-trusted-firmware", "meta-trustbox/recipes-bsp/trusted-firmware-a/trusted-firmware-a-source.inc"),
     ("u-boot", "meta-trustbox-bsp/recipes-bsp/u-boot/u-boot-source.inc"),
 ];
+/// A source that is built into TF-A where it verifies what it loads.
+const MBEDTLS: &str = "meta-trustbox-bsp/recipes-bsp/trusted-firmware-a/mbedtls-source.inc";
 const CRATES: &str = "meta-trustbox/recipes-trustbox/trustbox/trustbox-crates.inc";
 const BUILD: &str = "meta-trustbox/conf/trustbox/build.inc";
 const EMULATED: &str = "meta-trustbox/conf/trustbox";
@@ -62,6 +66,7 @@ pub(crate) fn files(repo: &Repo) -> Result<BTreeMap<String, String>> {
     for (package, path) in SOURCES {
         files.insert(path.to_owned(), source(repo, &lock, package)?);
     }
+    files.insert(MBEDTLS.to_owned(), mbedtls(&lock)?);
     let text = fs::read_to_string(repo.root().join("Cargo.lock")).context("cannot read Cargo.lock")?;
     files.insert(CRATES.to_owned(), crates(&text)?);
     files.insert(BUILD.to_owned(), build()?);
@@ -107,25 +112,37 @@ pub(super) fn head(from: &str) -> String {
 fn source(repo: &Repo, lock: &LockFile, name: &str) -> Result<String> {
     let package = lock.package(name)?;
     let mut text = head(&format!("platform/lock.toml and platform/patches/{name}"));
-    let (debian, upstream): (Vec<_>, Vec<_>) =
-        package.files.iter().partition(|file| file.path.contains(".debian.tar."));
-    let [upstream] = upstream.as_slice() else { anyhow::bail!("{name} pins {} archives", upstream.len()) };
-    writeln!(text, "SRC_URI = \"\\")?;
-    writeln!(text, "    {};name=upstream;striplevel=1;subdir=source \\", uri(upstream)?)?;
-    for file in &debian {
-        writeln!(text, "    {};name=debian;subdir=source \\", uri(file)?)?;
-    }
+    let (uris, sums) = archives(package, ["upstream", "debian"], "source")?;
+    write!(text, "SRC_URI = \"\\\n{uris}")?;
     for patch in repo.patches(name)? {
         writeln!(text, "    file://{} \\", patch.file_name().unwrap_or_default().display())?;
     }
-    writeln!(text, "\"")?;
-    writeln!(text, "SRC_URI[upstream.sha256sum] = \"{}\"", upstream.sha256)?;
-    for file in &debian {
-        writeln!(text, "SRC_URI[debian.sha256sum] = \"{}\"", file.sha256)?;
-    }
-    writeln!(text, "\nTRUSTBOX_SOURCE_VERSION = \"{}\"", package.upstream_version())?;
+    writeln!(text, "\"\n{sums}")?;
+    writeln!(text, "TRUSTBOX_SOURCE_VERSION = \"{}\"", package.upstream_version())?;
     writeln!(text, "TRUSTBOX_PATCHES = \"{name}\"")?;
     Ok(text)
+}
+
+/// The same of a source beside the recipe's own, which we have no patches on.
+fn mbedtls(lock: &LockFile) -> Result<String> {
+    let (uris, sums) = archives(lock.package("mbedtls")?, ["mbedtls", "mbedtls-debian"], "mbedtls")?;
+    Ok(format!("{}SRC_URI:append:ls1028a = \" \\\n{uris}\"\n{sums}", head("platform/lock.toml")))
+}
+
+/// Upstream's archive and Debian's, unpacked into one folder: what recipes fetch, and the digests of it.
+fn archives(package: &Package, [upstream, debian]: [&str; 2], folder: &str) -> Result<(String, String)> {
+    let (theirs, originals): (Vec<_>, Vec<_>) =
+        package.files.iter().partition(|file| file.path.contains(".debian.tar."));
+    let [original] = originals.as_slice() else {
+        anyhow::bail!("{} pins {} archives", package.name, originals.len())
+    };
+    let mut uris = format!("    {};name={upstream};striplevel=1;subdir={folder} \\\n", uri(original)?);
+    let mut sums = format!("SRC_URI[{upstream}.sha256sum] = \"{}\"\n", original.sha256);
+    for file in &theirs {
+        writeln!(uris, "    {};name={debian};subdir={folder} \\", uri(file)?)?;
+        writeln!(sums, "SRC_URI[{debian}.sha256sum] = \"{}\"", file.sha256)?;
+    }
+    Ok((uris, sums))
 }
 
 /// The place in Debian's pool, whose mirror bitbake has a variable for.
@@ -173,6 +190,8 @@ fn build() -> Result<String> {
         ("TRUSTBOX_DTC_FLAGS", QUIET_DTC.join(" ")),
         ("TRUSTBOX_UBOOT_SHELL", SHELL.join("|")),
         ("TRUSTBOX_ROOM_FOR_A_KEY", ROOM_FOR_A_KEY.to_owned()),
+        ("TRUSTBOX_TRUSTED_BOOT", TRUSTED_BOOT.map(|(name, value)| format!("{name}={value}")).join(" ")),
+        ("TRUSTBOX_BOOT_ROLES", Role::ALL.map(Role::name).join(" ")),
         (
             "TRUSTBOX_OPTEE_COMMON",
             format!("{flag}={value} CFG_BUILD_IN_TREE_TA=n platform-cflags-optimization='{OPTIMIZATION}'"),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use super::{Line, NAMES, passed};
-use crate::running::{Running, wait_for};
+use crate::running::{Running, is_root, wait_for};
 use crate::tool::Tool;
 
 /// The device, as its station knows it.
@@ -68,6 +68,10 @@ impl Server {
 
     /// It answers.
     fn plug(&mut self) -> Result<()> {
+        if is_root(&self.folder)? {
+            // Debian's sshd, as root, wants the folder that its unit makes: without systemd nobody made it.
+            fs::create_dir_all("/run/sshd")?;
+        }
         let tool = Tool::new("/usr/sbin/sshd").args(["-D", "-e", "-f"]).arg(self.folder.join("sshd_config"));
         let log = fs::File::create(self.folder.join("log"))?;
         let mut command = tool.command();

@@ -15,14 +15,20 @@ def check(d):
     """Stops the recipe at the first key of TRUSTBOX_KEYS_NEEDED that lacks or is of the wrong kind."""
     import bb
     for variable, kind in needed(d):
-        text = problem(variable, d.getVar(variable), kind)
+        text = problem(variable, d.getVar(variable), kind, (d.getVar("TRUSTBOX_BOOT_ROLES") or "").split())
         if text:
             bb.fatal(text)
 
 
 def public_files(d):
     """Files whose content belongs to a task's signature, as bitbake's file-checksums wants them."""
-    paths = [d.getVar(variable) or "" for variable, kind in needed(d) if "private" not in kind]
+    paths = []
+    for variable, kind in needed(d):
+        value = d.getVar(variable) or ""
+        if kind == "boot-keys":
+            paths += ["%s/%s.pub.pem" % (value, role) for role in (d.getVar("TRUSTBOX_BOOT_ROLES") or "").split()]
+        elif "private" not in kind:
+            paths += value.split() if kind == "root-keys" else [value]
     return " ".join("%s:True" % path for path in paths if path.startswith("/"))
 
 
@@ -30,12 +36,17 @@ def needed(d):
     return [entry.split(":") for entry in (d.getVar("TRUSTBOX_KEYS_NEEDED") or "").split()]
 
 
-def problem(variable, value, kind):
+def problem(variable, value, kind, roles=()):
     """What is wrong with a key, as one line that says what to set; None if nothing is."""
     if not value:
         return "%s is not set: set it to the path%s of %s" % (variable, " or pkcs11: URI" * ("private" in kind), KINDS[kind][0])
     if value.startswith("pkcs11:"):
         return None if "private" in kind else "%s is in a token: set it to the path of %s" % (variable, KINDS[kind][0])
+    if kind == "boot-keys":
+        return incomplete(variable, value, roles)
+    if kind == "root-keys":
+        found = [problem(variable, path, "rsa-public") for path in value.split()]
+        return next(filter(None, found), None)
     if not os.path.isfile(value):
         return "%s is %s, which is no file: set it to the path of %s" % (variable, value, KINDS[kind][0])
     with open(value, "rb") as file:
@@ -43,6 +54,18 @@ def problem(variable, value, kind):
     if KINDS[kind][1](found):
         return unnamed(variable, value) if kind == "fit-private" else None
     return "%s is %s, which is %s: set it to the path of %s" % (variable, value, found[0], KINDS[kind][0])
+
+
+def incomplete(variable, value, roles):
+    """A folder with a public key of each role, and where the private one is."""
+    for role in roles:
+        path = os.path.join(value, role)
+        text = problem(variable, path + ".pub.pem", "boot-public")
+        if text:
+            return text
+        if os.path.isfile(path + ".key") == os.path.isfile(path + ".uri"):
+            return "%s is %s, which must have one of %s.key and %s.uri: put the key or its pkcs11: URI there" % (variable, value, role, role)
+    return None
 
 
 def unnamed(variable, value):
@@ -104,6 +127,9 @@ def _rsa(private, bits):
 
 KINDS = {
     "rsa-public": ("an RSA public key of 2048 bits or more, in PEM", _rsa(False, 2048)),
+    "boot-public": ("a folder with an RSA public key of 3072 bits as ROLE.pub.pem for each role", _rsa(False, 3072)),
+    "boot-keys": ("a folder with the keys of verified boot, as build/tb firmware --boot-keys takes it", None),
+    "root-keys": ("one to four RSA public keys, the super root keys", None),
     "rsa-private": ("an RSA private key of 2048 bits or more, in PEM", _rsa(True, 2048)),
     "fit-private": ("an RSA private key of 3072 bits or more, in PEM", _rsa(True, 3072)),
     "ec-private": ("an EC private key, in PEM", lambda found: found[1] and found[2] == "ec"),
