@@ -111,6 +111,8 @@ impl Demo {
         ensure!(meter.version == 1, "the meter has version {}, the story begins with 1", meter.version);
         let newer = [builder.resign(&meter, 2)?, builder.resign(&meter, 3)?];
         let direct_open = direct_open::build(builder)?;
+        // On a new machine compiling it takes minutes: before the device waits for it.
+        builder.keys_program()?;
         let images = builder.images(GuestKind::Plain, false)?;
         let signer = public_key(keys.provisioning_authority.verifying_key());
         let firmware = reference::read(&[builder.write_reference(&builder.work("reference")?)?], &[signer])?;
