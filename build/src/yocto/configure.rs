@@ -48,6 +48,10 @@ const APPENDS: &str = "/meta-freescale/dynamic-layers/openembedded-layer/";
 /// That nothing of this layer is left then is no fault.
 const EMPTY: &str = "BBFILE_PATTERN_IGNORE_EMPTY_meta-python = \"1\"\n";
 
+/// What openembedded-core hands to wic names every layer: an image of a machine with wic would have another signature with any layer
+/// more, whatever is in it, and yocto-check-layer compares signatures.
+const LAYERS_UNNAMED: &str = "WICVARS:remove = \"BBLAYERS\"\n";
+
 /// A machine of the layers.
 #[derive(Clone, Copy)]
 pub(crate) struct Machine {
@@ -120,7 +124,7 @@ impl BuildFolder {
         let mask = format!("/meta-openembedded/.*/recipes-(?!({})/) {APPENDS}", NEEDED.join("|"));
         let apart = APART.map(|name| format!("EXCLUDE_FROM_WORLD:pn-{name} = \"1\"\n")).concat();
         let local = format!(
-            "MACHINE = \"{}\"\nDISTRO = \"{distro}\"\nBBMASK = \"{mask}\"\n{EMPTY}{OFFLINE}{apart}",
+            "MACHINE = \"{}\"\nDISTRO = \"{distro}\"\nBBMASK = \"{mask}\"\n{EMPTY}{OFFLINE}{LAYERS_UNNAMED}{apart}",
             self.machine.name
         );
         fs::write(path.join("conf/bblayers.conf"), list)?;
