@@ -28,7 +28,7 @@ enum Task {
     /// Parses and plans with bitbake, and runs yocto-check-layer, on layers that are already on this machine
     Check(check::Args),
     /// Boot images of one medium, from the parts that recipes built
-    Images(images::Args),
+    Images(Box<images::Args>),
 }
 
 /// Runs `tb yocto`.
