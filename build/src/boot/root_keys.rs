@@ -58,9 +58,7 @@ impl Choice {
     pub(crate) fn development(&self) -> bool {
         self.public.is_empty()
     }
-}
 
-impl Choice {
     /// The keys that were named.
     pub(crate) fn load(&self) -> Result<RootKeys> {
         let help = "help: --root-key names a file or a token (pkcs11:…)";

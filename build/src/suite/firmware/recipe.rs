@@ -27,13 +27,16 @@ pub(super) fn same(medium: &Medium<'_>) -> Result<()> {
     let _ = fs::remove_dir_all(&work);
     fs::create_dir_all(&work)?;
     symlink(medium.builder.repo.root().join("platform"), work.join("platform"))?;
-    let recipe = Recipe { medium, work };
+    let optee = medium.builder.board_optee(&medium.builder.board_ta()?)?;
+    let recipe = Recipe { medium, optee, work };
     recipe.plain()?;
     recipe.signed()
 }
 
 struct Recipe<'a> {
     medium: &'a Medium<'a>,
+    /// Folder with OP-TEE, as the builder made it.
+    optee: PathBuf,
     work: PathBuf,
 }
 
@@ -41,8 +44,9 @@ impl Recipe<'_> {
     fn plain(&self) -> Result<()> {
         let out = self.work.join("plain");
         self.images(&out)?.output()?;
+        let made = Medium { folder: &out, ..*self.medium };
         for part in [Part::Rcw, Part::Pbl, Part::Fip, Part::Boot] {
-            let same = self.read(&out, part)? == self.medium.file(part)?;
+            let same = made.file(part)? == self.medium.file(part)?;
             ensure!(same, "{} differs from the builder's", part.file(self.medium.kind.name()));
         }
         Ok(())
@@ -60,11 +64,12 @@ impl Recipe<'_> {
         let public = |number: usize| folder.join(format!("srk-{number}.pub.pem"));
         let tool = (1..=4).fold(tool, |tool, number| tool.arg("--root-key-public").arg(public(number)));
         tool.arg("--root-key").arg(folder.join("srk-1.key")).output()?;
-        let claims = claims(&self.read(&out, Part::Pbl)?)?.context("the PBL is not signed")?;
+        let made = Medium { folder: &out, ..*self.medium };
+        let claims = claims(&made.file(Part::Pbl)?)?.context("the PBL is not signed")?;
         let table = root.signing.table.encode();
         let ours = claims.iter().all(|claim| holds(claim) && claim.table.encode() == table);
         ensure!(ours, "the PBL is signed by others");
-        let (fip, mut verdict) = (Fip::decode(&self.read(&out, Part::Fip)?)?, Verdict::new("FIP"));
+        let (fip, mut verdict) = (Fip::decode(&made.file(Part::Fip)?)?, Verdict::new("FIP"));
         let counters = chain_of_trust::verify(&fip, Some(&keys.public(Role::Root)), &mut verdict)?;
         ensure!(verdict.reason().is_none(), "{}", verdict.reason().unwrap_or_default());
         let wanted = Counters { trusted: COUNTER, normal: COUNTER };
@@ -75,16 +80,10 @@ impl Recipe<'_> {
 
     fn images(&self, out: &Path) -> Result<Tool> {
         let Medium { builder, kind, folder, .. } = self.medium;
-        let optee = builder.board_optee(&builder.board_ta()?)?;
         let tool =
             Tool::new(std::env::current_exe()?).env("TRUSTBOX_ROOT", &self.work).args(["yocto", "images"]);
         let tool = tool.args(["--platform", builder.board.name.get_ref(), "--medium", kind.name()]);
-        let tool = tool.arg("--tfa").arg(self.medium.tfa()?).arg("--optee").arg(optee);
+        let tool = tool.arg("--tfa").arg(self.medium.tfa()?).arg("--optee").arg(&self.optee);
         Ok(tool.arg("--u-boot").arg(folder.join("u-boot.bin")).arg("--out").arg(out))
-    }
-
-    fn read(&self, folder: &Path, part: Part) -> Result<Vec<u8>> {
-        let path = folder.join(part.file(self.medium.kind.name()));
-        fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
     }
 }

@@ -15,7 +15,7 @@ def check(d):
     """Stops the recipe at the first key of TRUSTBOX_KEYS_NEEDED that lacks or is of the wrong kind."""
     import bb
     for variable, kind in needed(d):
-        text = problem(variable, d.getVar(variable), kind, (d.getVar("TRUSTBOX_BOOT_ROLES") or "").split())
+        text = problem(variable, d.getVar(variable), kind, roles_of(d))
         if text:
             bb.fatal(text)
 
@@ -26,7 +26,7 @@ def public_files(d):
     for variable, kind in needed(d):
         value = d.getVar(variable) or ""
         if kind == "boot-keys":
-            paths += ["%s/%s.pub.pem" % (value, role) for role in (d.getVar("TRUSTBOX_BOOT_ROLES") or "").split()]
+            paths += ["%s/%s.pub.pem" % (value, role) for role in roles_of(d)]
         elif "private" not in kind:
             paths += value.split() if kind == "root-keys" else [value]
     return " ".join("%s:True" % path for path in paths if path.startswith("/"))
@@ -34,6 +34,10 @@ def public_files(d):
 
 def needed(d):
     return [entry.split(":") for entry in (d.getVar("TRUSTBOX_KEYS_NEEDED") or "").split()]
+
+
+def roles_of(d):
+    return (d.getVar("TRUSTBOX_BOOT_ROLES") or "").split()
 
 
 def problem(variable, value, kind, roles=()):
