@@ -20,6 +20,8 @@ use crate::{block, data, enclave, network, storage};
 /// The report's first field; whoever reads a console looks for it.
 const FORMAT: u32 = 1;
 const CONSOLE: &str = "/dev/console";
+/// Where a RAM disk that has the root's hash itself leaves it, as `veritysetup` names its parameters in OpenEmbedded.
+const LEFT: &str = "/run/trustbox/root.verity";
 /// What the image says of itself.
 const IMAGE: &str = "/usr/lib/trustbox/image.json";
 /// Lines that are shown of a unit that failed: what its programs said, not what is said of it.
@@ -32,7 +34,7 @@ pub(crate) fn run() -> Result<()> {
         "trustbox_report": FORMAT,
         "image": image()?,
         "slot": block::slot().map(String::from).unwrap_or_default(),
-        "root": Verity::from_command_line(&command_line)?.hash,
+        "root": root_hash(&command_line, &fs::read_to_string(LEFT).unwrap_or_default())?,
         "tee": tee(),
         "enclave": fs::read_to_string(enclave::ANSWER).ok(),
         "storage": [storage::TEE.found(), data::DATA.found()],
@@ -45,6 +47,15 @@ pub(crate) fn run() -> Result<()> {
     let mut console =
         OpenOptions::new().write(true).open(CONSOLE).with_context(|| format!("cannot open {CONSOLE}"))?;
     console.write_all(format!("\n{report}\n").as_bytes()).with_context(|| format!("cannot write {CONSOLE}"))
+}
+
+/// The hash that the root was opened by: from the RAM disk, or else from the command line.
+fn root_hash(command_line: &str, left: &str) -> Result<String> {
+    let found = left.lines().find_map(|line| line.strip_prefix("VERITY_ROOT_HASH="));
+    match found {
+        Some(hash) => Ok(hash.trim_matches('"').to_owned()),
+        None => Ok(Verity::from_command_line(command_line)?.hash),
+    }
 }
 
 /// What the image says of itself.
@@ -105,7 +116,7 @@ fn units() -> Value {
         "show",
         "--property=Id,ActiveEnterTimestampMonotonic",
         "trustbox-*.service",
-        "tee-supplicant.service",
+        "tee-supplicant*.service",
     ];
     let mut found = serde_json::Map::new();
     let mut name = String::new();
@@ -136,6 +147,16 @@ fn uptime() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_root_is_named_by_whoever_opened_it() {
+        let (hash, salt) = ("a".repeat(64), "0".repeat(64));
+        let line = format!("quiet trustbox.root={hash}:{salt}:3\n");
+        assert_eq!(root_hash(&line, "").unwrap(), hash);
+        let left = "VERITY_DATA_BLOCKS=\"3\"\nVERITY_ROOT_HASH=\"bb\"\n";
+        assert_eq!(root_hash("quiet\n", left).unwrap(), "bb");
+        assert!(root_hash("quiet\n", "VERITY_DATA_BLOCKS=3\n").is_err());
+    }
 
     #[test]
     fn a_mount_is_found_by_its_place() {

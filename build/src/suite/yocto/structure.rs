@@ -19,6 +19,11 @@ const MAX_LINES: usize = 80;
 /// The one file that may name the registry of crates, which bitbake's syntax wants.
 const REGISTRY: &str = "meta-trustbox/classes-recipe/trustbox_cargo.bbclass";
 const TABLE: &str = "meta-trustbox/files/wic/trustbox.wks.in";
+/// Where the builder's images have their units, and the class whose recipes take some of them.
+const UNITS: &str = "platform/image/files/usr/lib/systemd/system";
+const TAKES_UNITS: &str = "trustbox_units";
+/// A unit that the class leaves out of what others require.
+const NOT_REQUIRED: &str = "trustbox-modules.service";
 const DISK: &str = "meta-trustbox/recipes-trustbox/images/trustbox-disk-image.bb";
 /// Recipes with the version of a pinned source, and the setting that asks for it.
 const VERSIONS: [(&str, &str, &str); 4] = [
@@ -46,6 +51,7 @@ pub(super) fn run(builder: &Builder) -> Result<Vec<Case>> {
         case("recipes are there for our distributions only", guarded(&files)),
         case("versions are those of the pinned sources", versions(builder, &files)),
         case("every machine has a board", machines(&files)),
+        case("units are the builder's, with all that they require", units(builder, &files)),
         case("media have the partitions of the builder's", partitions(builder, &files)),
         case("no key is in a layer", no_key(&files)),
         case("the registry is named once", registry_once(&files)),
@@ -133,6 +139,25 @@ fn machines(files: &Texts) -> Result<()> {
         ensure!(files.iter().any(|(found, _)| *found == wanted), "no {wanted}");
         let kas = format!("kas/{}.yml", machine.name);
         ensure!(files.iter().any(|(found, _)| *found == kas), "no {kas}");
+    }
+    Ok(())
+}
+
+/// A unit that nobody installs, or that requires one of ours that nobody installs, never starts.
+fn units(builder: &Builder, files: &Texts) -> Result<()> {
+    let recipes = files.iter().filter(|(path, text)| path.ends_with(".bb") && text.contains(TAKES_UNITS));
+    let words =
+        recipes.flat_map(|(_, text)| text.split(|sign: char| "\"'".contains(sign) || sign.is_whitespace()));
+    let taken: Vec<&str> = words.filter(|word| word.ends_with(".service") && !word.contains('/')).collect();
+    ensure!(!taken.is_empty(), "no recipe takes a unit by {TAKES_UNITS}");
+    for unit in &taken {
+        let path = builder.repo.root().join(UNITS).join(unit);
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let required = text.lines().filter_map(|line| line.strip_prefix("Requires="));
+        let ours = required.flat_map(str::split_whitespace).filter(|name| name.starts_with("trustbox-"));
+        for name in ours.filter(|name| *name != NOT_REQUIRED) {
+            ensure!(taken.contains(&name), "{unit} requires {name}, which no recipe takes");
+        }
     }
     Ok(())
 }

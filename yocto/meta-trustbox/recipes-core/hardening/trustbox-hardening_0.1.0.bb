@@ -13,11 +13,13 @@ SRC_URI = "\
     file://etc/systemd/journald.conf \
     file://etc/systemd/system.conf \
     file://usr/lib/sysctl.d/90-trustbox.conf \
+    file://91-trustbox-modules.conf \
 "
 S = "${UNPACKDIR}"
 
 do_install() {
     install -D -m 0644 ${UNPACKDIR}/usr/lib/sysctl.d/90-trustbox.conf ${D}${nonarch_libdir}/sysctl.d/90-trustbox.conf
+    install -D -m 0644 ${UNPACKDIR}/91-trustbox-modules.conf ${D}${nonarch_libdir}/sysctl.d/91-trustbox-modules.conf
     for name in journald system; do
         install -D -m 0644 ${UNPACKDIR}/etc/systemd/$name.conf ${D}${systemd_unitdir}/$name.conf.d/90-trustbox.conf
     done

@@ -3,6 +3,7 @@
 FILESEXTRAPATHS:prepend:trustbox := "${THISDIR}/files:"
 TRUSTBOX_KEYS_NEEDED:trustbox = "RAUC_KEYRING_FILE:certificate"
 RAUC_KEYRING_URI:trustbox = ""
+SRC_URI:append:trustbox = " file://10-trustbox-data.conf"
 PACKAGE_ARCH:trustbox = "${MACHINE_ARCH}"
 # Not where it is, but what is in it
 TRUSTBOX_KEYRING:trustbox = "${RAUC_KEYRING_FILE}"
@@ -22,4 +23,7 @@ do_install:trustbox() {
     sed -e 's,@COMPATIBLE@,trustbox-${TRUSTBOX_BOARD},' -e 's,@BOOTLOADER@,${TRUSTBOX_RAUC_BOOTLOADER},' \
         ${UNPACKDIR}/system.conf > ${D}${nonarch_libdir}/rauc/system.conf
     install -m 0644 ${TRUSTBOX_KEYRING} ${D}${nonarch_libdir}/rauc/keyring.pem
+    install -D -m 0644 ${UNPACKDIR}/10-trustbox-data.conf ${D}${systemd_system_unitdir}/rauc.service.d/10-trustbox-data.conf
 }
+
+FILES:${PN}:append:trustbox = " ${systemd_system_unitdir}/rauc.service.d"

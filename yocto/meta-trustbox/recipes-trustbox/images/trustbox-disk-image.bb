@@ -36,5 +36,8 @@ IMAGE_CMD:wic:append() {
         dd if=${DEPLOY_DIR_IMAGE}/trustbox/${TRUSTBOX_MEDIUM}-boot.img of=$out.wic conv=notrunc \
             oflag=seek_bytes seek=${@d.getVarFlag('TRUSTBOX_BOOT_OFFSET', d.getVar('TRUSTBOX_MEDIUM')) or 0}
     fi
+    # Written, not left out: what a medium had there before would be taken for somebody's data
+    start=$(sgdisk --print $out.wic | awk '$7 == "data" { print $2 }')
+    dd if=/dev/zero of=$out.wic conv=notrunc bs=512 seek=$start count=2048
     sgdisk --verify $out.wic
 }

@@ -15,12 +15,12 @@ RDEPENDS:${PN} = "\
     os-release \
     rauc \
     rauc-conf \
-    rauc-mark-good \
     rauc-service \
     trustbox-cli \
     trustbox-hardening \
     trustbox-nftables \
     trustbox-storage \
+    trustbox-system \
     trustbox-users \
 "
 
