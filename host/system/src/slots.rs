@@ -21,7 +21,7 @@ const ROOT: &str = "/dev/dm-0";
 
 /// This boot is good.
 pub(crate) fn good() -> Result<()> {
-    mark(block::slot()?, true)
+    mark(&block::slot()?.to_string(), true)
 }
 
 /// Commands of an updater.
@@ -42,8 +42,7 @@ pub(crate) fn answer(command: &str, arguments: &[String]) -> Result<()> {
             let slot = number(slot)?;
             Records::open(block::slot()?)?.change(|state| put_first(state, slot))?;
         }
-        ("set-state", [slot, "good"]) => mark(name(number(slot)?), true)?,
-        ("set-state", [slot, "bad"]) => mark(name(number(slot)?), false)?,
+        ("set-state", [slot, state @ ("good" | "bad")]) => mark(slot, *state == "good")?,
         _ => {
             bail!("{arguments:?} are no arguments of {command}\nhelp: a or b, and good or bad for set-state")
         }
@@ -52,13 +51,13 @@ pub(crate) fn answer(command: &str, arguments: &[String]) -> Result<()> {
 }
 
 /// Gives a slot its tries back, or takes them.
-fn mark(slot: char, good: bool) -> Result<()> {
-    let booted = block::slot()?;
-    if good && slot == booted {
+fn mark(slot: &str, good: bool) -> Result<()> {
+    let (slot, booted) = (number(slot)?, block::slot()?);
+    if good && name(slot) == booted {
         whole()?;
     }
     let tries = if good { TRIES } else { 0 };
-    Records::open(booted)?.change(|state| state.tries[usize::from(slot == 'b')] = tries)
+    Records::open(booted)?.change(|state| state.tries[slot] = tries)
 }
 
 /// Reads the root to its end: a damaged block restarts the device here, as long as that costs the slot a try. Read later, after the
