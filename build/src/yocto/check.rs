@@ -12,7 +12,7 @@ use crate::builder::Repo;
 use crate::tool::Tool;
 use crate::ui;
 use crate::usage::Usage;
-use crate::yocto::configure::{BuildFolder, Machine};
+use crate::yocto::configure::{BuildFolder, Machine, externalsrc};
 use crate::yocto::layers::{Layers, Repository};
 use crate::yocto::outcome::{Outcome, Step};
 
@@ -41,6 +41,9 @@ pub(crate) struct Args {
     /// Who runs bitbake, which refuses root; only if this is run by root
     #[arg(long, value_name = "NAME", default_value = "nobody")]
     user: String,
+    /// Our programs are built where they are, as with yocto/kas/externalsrc.yml; of a checkout of whoever runs bitbake
+    #[arg(long)]
+    externalsrc: bool,
 }
 
 /// Runs `tb yocto check`.
@@ -60,7 +63,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let layers = args.layers.canonicalize()?;
     let others = pinned.needed(bsp).map(|one| origin(one, &layers));
     let origin = std::iter::once(version(&repo)).chain(others).collect::<Result<Vec<_>>>()?;
-    let folder = |machine| BuildFolder::make(&repo, &pinned, &layers, machine, &args.user);
+    let more = if args.externalsrc { externalsrc(&repo)? } else { String::new() };
+    let folder = |machine| BuildFolder::make(&repo, &pinned, &layers, machine, &args.user, &more);
     let folders = machines.iter().map(folder).collect::<Result<Vec<_>>>()?;
     let mut outcomes = Vec::new();
     // What is quick to fail is first
@@ -70,7 +74,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             outcomes.push(ui::step(&title, || Ok(perform(folder, step)))?);
         }
     }
-    let summary = summary(&origin, &outcomes)?;
+    let summary = summary(&origin, &outcomes, args.externalsrc)?;
     let path = repo.root().join("target/yocto/check/summary.md");
     fs::write(&path, &summary).with_context(|| format!("cannot write {}", path.display()))?;
     print!("{summary}");
@@ -142,11 +146,12 @@ fn perform(folder: &BuildFolder, step: Step) -> Outcome {
     Outcome::read(machine.name, step, &text, result.is_ok(), start.elapsed())
 }
 
-fn summary(origin: &[String], outcomes: &[Outcome]) -> Result<String> {
+fn summary(origin: &[String], outcomes: &[Outcome], externalsrc: bool) -> Result<String> {
     let date = Tool::new("date").args(["-u", "+%Y-%m-%d %H:%M UTC"]).output()?;
     let lines: String = outcomes.iter().map(Outcome::line).collect();
+    let where_they_are = if externalsrc { ", our programs built where they are" } else { "" };
     Ok(format!(
-        "{}, with {}\n\n| machine | step | result | errors | warnings, of ours | what bitbake says | time |\n\
+        "{}, with {}{where_they_are}\n\n| machine | step | result | errors | warnings, of ours | what bitbake says | time |\n\
          | --- | --- | --- | --- | --- | --- | --- |\n{lines}",
         date.trim(),
         origin.join(", ")

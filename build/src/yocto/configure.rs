@@ -52,6 +52,9 @@ const EMPTY: &str = "BBFILE_PATTERN_IGNORE_EMPTY_meta-python = \"1\"\n";
 /// more, whatever is in it, and yocto-check-layer compares signatures.
 const LAYERS_UNNAMED: &str = "WICVARS:remove = \"BBLAYERS\"\n";
 
+/// What kas puts behind a machine's file to build our programs where they are.
+const EXTERNALSRC: &str = "yocto/kas/externalsrc.yml";
+
 /// A machine of the layers.
 #[derive(Clone, Copy)]
 pub(crate) struct Machine {
@@ -74,6 +77,14 @@ impl Machine {
     }
 }
 
+/// The lines that kas would write for our programs to be built where they are.
+pub(crate) fn externalsrc(repo: &Repo) -> Result<String> {
+    let path = repo.root().join(EXTERNALSRC);
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let (_, lines) = text.split_once(": |\n").with_context(|| format!("{} has no lines", path.display()))?;
+    Ok(lines.lines().map(|line| format!("{}\n", line.trim_start())).collect())
+}
+
 /// A configured folder.
 pub(crate) struct BuildFolder {
     path: PathBuf,
@@ -83,6 +94,8 @@ pub(crate) struct BuildFolder {
     machine: Machine,
     /// Who runs bitbake, if that is somebody else.
     user: Option<String>,
+    /// More lines of the configuration.
+    more: String,
 }
 
 impl BuildFolder {
@@ -93,6 +106,7 @@ impl BuildFolder {
         layers: &Path,
         machine: &Machine,
         user: &str,
+        more: &str,
     ) -> Result<Self> {
         let path = repo.root().join("target/yocto/check").join(machine.name);
         let root = Tool::new("id").arg("-u").output()?.trim() == "0";
@@ -103,6 +117,7 @@ impl BuildFolder {
             ours: machine.ours().iter().map(|name| repo.root().join("yocto").join(name)).collect(),
             machine: *machine,
             user: root.then(|| user.to_owned()),
+            more: more.to_owned(),
         };
         folder.configure(&folder.path, "trustbox", folder.others.iter().chain(&folder.ours))?;
         Ok(folder)
@@ -124,8 +139,8 @@ impl BuildFolder {
         let mask = format!("/meta-openembedded/.*/recipes-(?!({})/) {APPENDS}", NEEDED.join("|"));
         let apart = APART.map(|name| format!("EXCLUDE_FROM_WORLD:pn-{name} = \"1\"\n")).concat();
         let local = format!(
-            "MACHINE = \"{}\"\nDISTRO = \"{distro}\"\nBBMASK = \"{mask}\"\n{EMPTY}{OFFLINE}{LAYERS_UNNAMED}{apart}",
-            self.machine.name
+            "MACHINE = \"{}\"\nDISTRO = \"{distro}\"\nBBMASK = \"{mask}\"\n{EMPTY}{OFFLINE}{LAYERS_UNNAMED}{apart}{}",
+            self.machine.name, self.more
         );
         fs::write(path.join("conf/bblayers.conf"), list)?;
         fs::write(path.join("conf/local.conf"), local)?;
