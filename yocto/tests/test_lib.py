@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import unittest.mock
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../meta-trustbox/lib"))
 from trustbox import keys, machines  # noqa: E402
@@ -103,6 +104,14 @@ class Keys(unittest.TestCase):
             self.assertEqual(refused(), "")
             put("root.uri", self.digest)
             self.assertIn("one of root.key and root.uri", refused())
+
+    def test_files_of_a_signature_are_those_that_are_named(self):
+        settings = {"TRUSTBOX_KEYS_NEEDED": "BOOT:boot-keys ROOT:root-keys SECRET:rsa-private", "TRUSTBOX_BOOT_ROLES": "root monitor"}
+        data = unittest.mock.Mock(getVar=settings.get)
+        self.assertEqual(keys.public_files(data), "")
+        settings.update(BOOT="/keys", ROOT="/a /b", SECRET="/secret")
+        wanted = ["/keys/root.pub.pem", "/keys/monitor.pub.pem", "/a", "/b"]
+        self.assertEqual(keys.public_files(data), " ".join("%s:True" % path for path in wanted))
 
     def test_super_root_keys_are_a_list(self):
         self.assertIsNone(keys.problem("KEYS", "%s %s" % (self.rsa_public, self.rsa_public), "root-keys"))

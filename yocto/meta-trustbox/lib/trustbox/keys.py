@@ -24,7 +24,9 @@ def public_files(d):
     """Files whose content belongs to a task's signature, as bitbake's file-checksums wants them."""
     paths = []
     for variable, kind in needed(d):
-        value = d.getVar(variable) or ""
+        value = d.getVar(variable)
+        if not value:
+            continue
         if kind == "boot-keys":
             paths += ["%s/%s.pub.pem" % (value, role) for role in roles_of(d)]
         elif "private" not in kind:
