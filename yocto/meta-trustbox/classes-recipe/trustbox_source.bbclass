@@ -20,3 +20,9 @@ S = "${UNPACKDIR}/trustbox"
 
 inherit features_check
 REQUIRED_DISTRO_FEATURES = "trustbox"
+
+# do_fetch counts every file that SRC_URI names; externalsrc would add the whole checkout, and with it the build folder in there
+python () {
+    if d.getVar('EXTERNALSRC'):
+        d.setVarFlag('do_compile', 'file-checksums', '')
+}
