@@ -1,5 +1,7 @@
 //! Cargo for the host, for trusted applications and for programs that run on the device.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -22,6 +24,18 @@ pub(crate) const TA_FLAGS: &str = "-C panic=abort -C link-arg=-nostartfiles -C l
 
 /// What folders of crates are called in what is built.
 pub(crate) const REGISTRY: &str = "/crates";
+
+/// Names cargo a compiler for crates of the workspace alone.
+pub(crate) const WORKSPACE_COMPILER: &str = "RUSTC_WORKSPACE_WRAPPER";
+
+/// Writes the wrapper around the compiler that adds flags, for [`WORKSPACE_COMPILER`].
+pub(crate) fn compiler_with(flags: &str, folder: &Path) -> Result<PathBuf> {
+    let path = folder.join("rustc");
+    fs::create_dir_all(folder)?;
+    fs::write(&path, format!("#!/bin/sh\nexec \"$@\" {flags}\n"))?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+    Ok(path)
+}
 
 impl Builder {
     /// Cargo on the workspace, for the host.

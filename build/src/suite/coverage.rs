@@ -1,11 +1,10 @@
 //! `tb test --coverage`: which lines of `ta/core` its own tests and the suite on the fake run through.
 //!
-//! Only crates of the workspace are instrumented, by a wrapper around the compiler. Neither the fake nor the tests inside the
+//! Only crates of the workspace are instrumented. Neither the fake nor the tests inside the
 //! crate count.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -13,6 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::builder::Builder;
+use crate::cargo::{WORKSPACE_COMPILER, compiler_with};
 use crate::fuzz::host_triple;
 use crate::tool::{Tool, find_program};
 use crate::ui;
@@ -56,7 +56,7 @@ fn measure(builder: &Builder, tools: &Tools) -> Result<BTreeMap<String, Lines>> 
     let _ = fs::remove_file(&log);
     let cargo = || -> Result<Tool> {
         let tool = builder.cargo().env("CARGO_TARGET_DIR", &folder);
-        let tool = tool.env("RUSTC_WORKSPACE_WRAPPER", wrapper(&folder)?);
+        let tool = tool.env(WORKSPACE_COMPILER, compiler_with("-C instrument-coverage", &folder)?);
         Ok(tool.env("LLVM_PROFILE_FILE", profiles.join("%p-%m.profraw")).arg("test").args(TESTS))
     };
     cargo()?.help("the tests' output above names what failed").run(&log)?;
@@ -73,16 +73,6 @@ fn measure(builder: &Builder, tools: &Tools) -> Result<BTreeMap<String, Lines>> 
         lines.retain(|number, _| tests.is_none_or(|at| *number <= at));
     }
     Ok(files)
-}
-
-/// A compiler that instruments.
-fn wrapper(folder: &Path) -> Result<PathBuf> {
-    let path = folder.join("rustc");
-    if !path.is_file() {
-        fs::write(&path, "#!/bin/sh\nexec \"$@\" -C instrument-coverage\n")?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
-    }
-    Ok(path)
 }
 
 /// LLVM's tools of the compiler's own version: they read no other's files.
