@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use trustbox_keys::dev::Role;
+use trustbox_test::context::EXHAUSTIVE;
 use trustbox_test::wycheproof;
 
 use crate::builder::Builder;
@@ -77,6 +78,8 @@ pub(crate) const STEPS_PROGRAM: [&str; 11] = [
 ];
 /// The whole device suite without KVM.
 const SUITE_TIME: Duration = Duration::from_secs(900);
+/// The same with every length, octet and vector.
+const EXHAUSTIVE_TIME: Duration = Duration::from_secs(4 * 3600);
 /// Cases of OP-TEE's regression suite: core self tests, threads, crypto in user mode, many sessions, basic features, the plugin of
 /// tee-supplicant, applications signed through subkeys.
 const XTEST_CASES: [&str; 8] = ["1001", "1002", "1003", "1004", "1005", "1006", "1033", "1039"];
@@ -176,21 +179,22 @@ pub(crate) fn suite(builder: &Builder, words: &[String], level: u32) -> Result<V
         Some((first, numbers)) if first.contains("://") => (Some(first.parse()?), numbers),
         _ => (None, words),
     };
-    let level = level.to_string();
+    let (time, level) = (suite_time(level), level.to_string());
     let mut argv = TEST_PROGRAM.to_vec();
     argv.extend(["--level", &level]);
     argv.extend(numbers.iter().map(String::as_str));
-    Ok(match address {
-        Some(address) => {
-            let Output { status, stdout, stderr } = on_board(builder, address, &argv)?;
-            judged(&stdout, &stderr, Ok(status))
-        }
-        None => emulated(builder, &argv)?,
-    })
+    match address {
+        Some(address) => on_board(builder, address, &argv, time),
+        None => emulated(builder, &argv, time),
+    }
 }
 
-fn emulated(builder: &Builder, argv: &[&str]) -> Result<Vec<Case>> {
-    let mut device = prepared(builder, &options())?;
+fn suite_time(level: u32) -> Duration {
+    if level < EXHAUSTIVE { SUITE_TIME } else { EXHAUSTIVE_TIME }
+}
+
+fn emulated(builder: &Builder, argv: &[&str], time: Duration) -> Result<Vec<Case>> {
+    let mut device = prepared(builder, &BootOptions { timeout: time, ..BootOptions::default() })?;
     let (mut log, mut stderr) = (LiveLog::default(), Vec::new());
     let ended = device.exec_to(argv, &mut log, &mut stderr);
     if ended.is_ok() {
@@ -199,14 +203,16 @@ fn emulated(builder: &Builder, argv: &[&str]) -> Result<Vec<Case>> {
     Ok(judged(&log.0, &stderr, ended))
 }
 
-fn on_board(builder: &Builder, address: Address, argv: &[&str]) -> Result<Output> {
+fn on_board(builder: &Builder, address: Address, argv: &[&str], time: Duration) -> Result<Vec<Case>> {
     let files = Files::build(builder)?;
     let program = builder.device_programs()?.join(PROGRAM);
     let mut remote = Remote::connect(address)?;
     remote.push(&program, &format!("/tmp/{PROGRAM}"))?;
     files.push(builder, &mut remote)?;
     Place::run(&mut remote, &["chmod", "+x", &format!("/tmp/{PROGRAM}")])?;
-    Remote::run(&remote, argv, SUITE_TIME)
+    let (mut log, mut stderr) = (LiveLog::default(), Vec::new());
+    let ended = remote.exec_to(argv, time, &mut log, &mut stderr);
+    Ok(judged(&log.0, &stderr, ended))
 }
 
 /// The cases of a log. What came until a device stopped counts; a log that is cut short, or an end that no case explains, is

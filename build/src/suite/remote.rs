@@ -4,10 +4,11 @@
 //! there is in a folder of its own, which is removed in the end. The time limit is kept on both sides.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::str::FromStr;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -69,16 +70,24 @@ impl Remote {
         let ours = folder.strip_prefix("/tmp/trustbox-test.");
         let ours =
             ours.is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_alphanumeric()));
-        ensure!(output.status == 0 && ours, "{}: no folder for the suite: {}", remote.shown(), said(&output));
+        let why = said(output.status, &output.stderr);
+        ensure!(output.status == 0 && ours, "{}: no folder for the suite: {why}", remote.shown());
         remote.folder = folder;
         Ok(remote)
     }
 
-    /// Runs the program with arguments, those that name a file of the suite among them, within a time limit.
-    pub(crate) fn run(&self, argv: &[&str], limit: Duration) -> Result<Output> {
+    /// Runs the program with arguments, those that name a file of the suite among them, within a time limit. Passes its
+    /// output on as it comes.
+    pub(crate) fn exec_to(
+        &self,
+        argv: &[&str],
+        limit: Duration,
+        stdout: &mut dyn Write,
+        stderr: &mut Vec<u8>,
+    ) -> Result<i32> {
         let words: Vec<_> = argv.iter().map(|word| quote(&self.place(word))).collect();
         let script = format!("cd {} && exec timeout {} ./{}", self.folder, limit.as_secs(), words.join(" "));
-        self.shell(&script, None, limit + SMALL_TIME)
+        self.shell_to(&script, None, limit + SMALL_TIME, stdout, stderr)
     }
 
     /// `/tmp/NAME` of the emulated device is `NAME` in our folder here.
@@ -92,6 +101,19 @@ impl Remote {
     }
 
     fn shell(&self, script: &str, input: Option<&Path>, limit: Duration) -> Result<Output> {
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let status = self.shell_to(script, input, limit, &mut stdout, &mut stderr)?;
+        Ok(Output { status, stdout, stderr })
+    }
+
+    fn shell_to(
+        &self,
+        script: &str,
+        input: Option<&Path>,
+        limit: Duration,
+        stdout: &mut dyn Write,
+        stderr: &mut Vec<u8>,
+    ) -> Result<i32> {
         let mut command = Command::new(&self.program);
         command.args(["-o", "BatchMode=yes", "-o", &format!("ConnectTimeout={CONNECT_SECONDS}")]);
         command.args(["-o", "ServerAliveInterval=10"]);
@@ -101,11 +123,12 @@ impl Remote {
             Some(path) => File::open(path).with_context(|| format!("cannot read {}", path.display()))?.into(),
             None => Stdio::null(),
         });
-        let output = within(command, limit).with_context(|| self.shown())?;
-        if output.status == UNREACHED {
-            bail!("{} does not answer: {}\nhelp: try ssh -o BatchMode=yes", self.shown(), said(&output));
+        let status = within(command, limit, stdout, stderr).with_context(|| self.shown())?;
+        if status == UNREACHED {
+            let why = said(status, stderr);
+            bail!("{} does not answer: {why}\nhelp: try ssh -o BatchMode=yes", self.shown());
         }
-        Ok(output)
+        Ok(status)
     }
 }
 
@@ -113,7 +136,7 @@ impl Place for Remote {
     fn push(&mut self, host: &Path, to: &str) -> Result<()> {
         let to = self.place(to);
         let output = self.shell(&format!("cat > {}", quote(&to)), Some(host), SMALL_TIME)?;
-        ensure!(output.status == 0, "{}: cannot write {to}: {}", self.shown(), said(&output));
+        ensure!(output.status == 0, "{}: cannot write {to}: {}", self.shown(), said(output.status, &output.stderr));
         Ok(())
     }
 
@@ -132,43 +155,64 @@ impl Drop for Remote {
     }
 }
 
-fn said(output: &Output) -> String {
-    let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    if stderr.is_empty() { format!("exit status {}", output.status) } else { stderr }
+fn said(status: i32, stderr: &[u8]) -> String {
+    let stderr = String::from_utf8_lossy(stderr).trim().to_owned();
+    if stderr.is_empty() { format!("exit status {status}") } else { stderr }
 }
 
-/// Runs a command to its end, or ends it at the limit.
-fn within(mut command: Command, limit: Duration) -> Result<Output> {
+/// Runs a command to its end, or ends it at the limit. Standard output is passed on as it comes.
+fn within(
+    mut command: Command,
+    limit: Duration,
+    stdout: &mut dyn Write,
+    stderr: &mut Vec<u8>,
+) -> Result<i32> {
+    let end = Instant::now() + limit;
     let mut child =
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("cannot start ssh")?;
-    let stdout = reader(child.stdout.take());
-    let stderr = reader(child.stderr.take());
-    let status = wait(&mut child, limit)?;
-    let status = status.code().unwrap_or(UNREACHED);
-    let read =
-        |thread: std::thread::JoinHandle<Vec<u8>>| thread.join().map_err(|_| anyhow!("a reader panicked"));
-    Ok(Output { status, stdout: read(stdout)?, stderr: read(stderr)? })
+    let (output, errors) = (chunks(child.stdout.take()), chunks(child.stderr.take()));
+    let ended = pass(&output, end, stdout).and_then(|()| wait(&mut child, end));
+    if ended.as_ref().is_ok_and(Option::is_some) {
+        errors.iter().for_each(|bytes| stderr.extend(bytes));
+    } else {
+        child.kill()?;
+        child.wait()?;
+    }
+    let status = ended?.with_context(|| format!("no end after {} s", limit.as_secs()))?;
+    Ok(status.code().unwrap_or(UNREACHED))
 }
 
-fn reader(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<Vec<u8>> {
+/// What a pipe gives, as it comes.
+fn chunks(pipe: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
+    let (sender, receiver) = channel();
     std::thread::spawn(move || {
-        let mut bytes = Vec::new();
+        let (mut pipe, mut buffer) = (pipe?, [0; 4096]);
         // What was read before an error is what there is.
-        let _ = pipe.map(|mut pipe| pipe.read_to_end(&mut bytes));
-        bytes
-    })
+        while let Ok(length @ 1..) = pipe.read(&mut buffer) {
+            sender.send(buffer[..length].to_vec()).ok()?;
+        }
+        Some(())
+    });
+    receiver
 }
 
-fn wait(child: &mut Child, limit: Duration) -> Result<ExitStatus> {
-    let end = Instant::now() + limit;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status);
+/// Returns when there is no more, or at the end of the time.
+fn pass(output: &Receiver<Vec<u8>>, end: Instant, to: &mut dyn Write) -> Result<()> {
+    while Instant::now() < end {
+        match output.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            Ok(bytes) => to.write_all(&bytes)?,
+            Err(RecvTimeoutError::Disconnected | RecvTimeoutError::Timeout) => break,
         }
-        if Instant::now() > end {
-            child.kill()?;
-            child.wait()?;
-            bail!("no end after {} s", limit.as_secs());
+    }
+    Ok(())
+}
+
+/// `None` at the end of the time.
+fn wait(child: &mut Child, end: Instant) -> Result<Option<ExitStatus>> {
+    loop {
+        let status = child.try_wait()?;
+        if status.is_some() || Instant::now() > end {
+            return Ok(status);
         }
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -211,8 +255,9 @@ mod tests {
         fs::write(&file, "#!/bin/sh\ncat \"$1\"; exit 4\n").unwrap();
         remote.push(&file, "/tmp/program").unwrap();
         Place::run(&mut remote, &["chmod", "+x", "/tmp/program"]).unwrap();
-        let output = Remote::run(&remote, &["program", "/tmp/program"], Duration::from_secs(20)).unwrap();
-        assert_eq!((output.status, output.stdout), (4, fs::read(&file).unwrap()));
+        let (limit, mut stdout) = (Duration::from_secs(20), Vec::new());
+        let status = remote.exec_to(&["program", "/tmp/program"], limit, &mut stdout, &mut Vec::new());
+        assert_eq!((status.unwrap(), stdout), (4, fs::read(&file).unwrap()));
         let folder = PathBuf::from(&remote.folder);
         assert!(folder.is_dir());
         drop(remote);
@@ -229,12 +274,23 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_hangs_is_left_at_the_limit() {
-        let mut sleeper = Command::new("sleep");
-        sleeper.arg("60");
-        let start = Instant::now();
-        let error = within(sleeper, Duration::from_millis(200)).unwrap_err().to_string();
+    fn a_device_that_hangs_is_left_at_the_limit_and_what_it_said_counts() {
+        let mut sleeper = Command::new("sh");
+        sleeper.args(["-c", "echo ok 1; exec sleep 60"]);
+        let (start, mut stdout) = (Instant::now(), Vec::new());
+        let ended = within(sleeper, Duration::from_secs(2), &mut stdout, &mut Vec::new());
+        let error = ended.unwrap_err().to_string();
         assert!(error.starts_with("no end after") && start.elapsed() < Duration::from_secs(20), "{error}");
+        assert_eq!(stdout, b"ok 1\n");
+    }
+
+    #[test]
+    fn what_a_device_says_without_an_end_is_left_at_the_limit() {
+        let mut command = Command::new("yes");
+        let start = Instant::now();
+        command.stdin(Stdio::null());
+        let ended = within(command, Duration::from_millis(200), &mut std::io::sink(), &mut Vec::new());
+        assert!(ended.is_err() && start.elapsed() < Duration::from_secs(20));
     }
 
     #[test]

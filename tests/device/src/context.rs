@@ -97,9 +97,9 @@ pub struct Context<'a> {
     sequence: u64,
 }
 
-/// The level at which cases leave nothing out.
+/// The level at which cases try every length, octet and vector.
 pub const EXHAUSTIVE: u32 = 15;
-/// How many of many positions a case tries below that level.
+/// How many of many lengths or bits a case tries below that level.
 const SAMPLES: usize = 24;
 
 /// UUID of an enclave the suite may also publish; nothing runs under it.
@@ -134,10 +134,17 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Positions below `count` to try: all of them, or samples from all over.
-    pub fn positions(&self, count: usize) -> impl Iterator<Item = usize> + use<> {
+    /// Lengths below `count` to try: all of them, or samples from all over.
+    pub fn lengths(&self, count: usize) -> impl Iterator<Item = usize> + use<> {
         let step = if self.level >= EXHAUSTIVE { 1 } else { count.div_ceil(SAMPLES).max(1) };
         (0..count).step_by(step)
+    }
+
+    /// Bits of so many octets to try: some of every octet, another one each time, or samples from all over.
+    pub fn bits(&self, octets: usize) -> impl Iterator<Item = usize> + use<> {
+        let bits = octets * 8;
+        let step = if self.level >= EXHAUSTIVE { 7 } else { bits.div_ceil(SAMPLES).max(1) };
+        (0..bits).step_by(step)
     }
 
     /// Opens a session.
@@ -387,11 +394,11 @@ pub fn refuse_damaged(
     command: Command,
     good: &[u8],
 ) -> Result<(), Stop> {
-    for length in context.positions(good.len()) {
+    for length in context.lengths(good.len()) {
         let answer = send(link, command, &good[..length]);
         check!(answer.is_err(), "cut to {length} of {} bytes and accepted", good.len());
     }
-    for bit in context.positions(good.len() * 8) {
+    for bit in context.bits(good.len()) {
         let answer = send(link, command, &forge::flip(good, bit));
         check!(answer.is_err(), "bit {bit} flipped and accepted");
     }

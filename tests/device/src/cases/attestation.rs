@@ -144,7 +144,7 @@ fn changed(context: &mut Context<'_>) -> Result<(), Stop> {
     check_eq!(believed(&token, &key, &[5; 32]).map(drop), Err(Refusal::Nonce), "another nonce");
     let other = public(&context.parties.root);
     check_eq!(believed(&token, &other, &nonce).map(drop), Err(Refusal::Signature), "another key");
-    for bit in context.positions(token.len() * 8) {
+    for bit in context.bits(token.len()) {
         check!(believed(&flip(&token, bit), &key, &nonce).is_err(), "bit {bit} flipped and believed");
     }
     Ok(())

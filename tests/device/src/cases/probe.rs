@@ -170,7 +170,7 @@ fn report(context: &mut Context<'_>) -> Result<(), Stop> {
     check_eq!(report.claims.components.len(), 3, "components");
     check!(Token::parse(&token)?.verify(&key, &NONCE).is_err(), "a report is taken for the device's token");
     check!(Token::parse(&token)?.verify_report(&key, &[0; 32]).is_err(), "another nonce");
-    for bit in context.positions(token.len() * 8) {
+    for bit in context.bits(token.len()) {
         let changed = flip(&token, bit);
         let believed = Token::parse(&changed).and_then(|token| token.verify_report(&key, &NONCE).map(drop));
         check!(believed.is_err(), "bit {bit} flipped and believed");
@@ -226,7 +226,7 @@ fn forbidden(context: &mut Context<'_>) -> Result<(), Stop> {
 fn forged_ticket(context: &mut Context<'_>) -> Result<(), Stop> {
     let mut link = probing(context)?;
     let ticket = call(link.as_mut(), TICKET, &[])?;
-    for bit in context.positions(ticket.len() * 8) {
+    for bit in context.bits(ticket.len()) {
         let answer = text(link.as_mut(), FORGED, &bit.to_string())?;
         let refused = answer == shown(Error::TicketInvalid) || answer == shown(Error::BadMessage);
         check!(refused, "bit {bit}: {answer}");
