@@ -21,6 +21,8 @@ use crate::tool::quote;
 const CONNECT_SECONDS: u32 = 15;
 /// How long a file, or a small command, may take.
 const SMALL_TIME: Duration = Duration::from_secs(120);
+/// How long standard error may stay open after the end: a connection that `ssh` shares holds it.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Exit status of `ssh` where it reached nobody.
 const UNREACHED: i32 = 255;
 
@@ -173,7 +175,7 @@ fn within(
     let (output, errors) = (chunks(child.stdout.take()), chunks(child.stderr.take()));
     let ended = pass(&output, end, stdout).and_then(|()| wait(&mut child, end));
     if ended.as_ref().is_ok_and(Option::is_some) {
-        errors.iter().for_each(|bytes| stderr.extend(bytes));
+        pass(&errors, Instant::now() + LAST_WORDS, stderr)?;
     } else {
         child.kill()?;
         child.wait()?;
@@ -282,6 +284,16 @@ mod tests {
         let error = ended.unwrap_err().to_string();
         assert!(error.starts_with("no end after") && start.elapsed() < Duration::from_secs(20), "{error}");
         assert_eq!(stdout, b"ok 1\n");
+    }
+
+    #[test]
+    fn an_end_counts_though_a_shared_connection_stays() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo why >&2; sleep 60 >/dev/null & exit 3"]);
+        let (start, mut stderr) = (Instant::now(), Vec::new());
+        let ended = within(command, Duration::from_secs(50), &mut std::io::sink(), &mut stderr);
+        assert_eq!((ended.unwrap(), stderr), (3, b"why\n".to_vec()));
+        assert!(start.elapsed() < Duration::from_secs(20));
     }
 
     #[test]
