@@ -52,8 +52,8 @@ struct Args {
     /// The probe in a fourth version, padded to the size that `info` calls the largest
     #[arg(long)]
     largest: Option<PathBuf>,
-    /// How thorough, from 0 to 15: at 15 every bit is flipped and every length cut
-    #[arg(long, default_value_t = 0)]
+    /// How thorough, from 0 to 15: at 15 every octet is changed and every length cut
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=15))]
     level: u32,
     /// Take figures instead and print them as JSON, one a line; `build/tb bench` boots a device whose time counts
     /// instructions

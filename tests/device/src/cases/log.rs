@@ -75,7 +75,7 @@ fn accepted(context: &mut Context<'_>) -> Result<(), Stop> {
 
 fn flood(context: &mut Context<'_>) -> Result<(), Stop> {
     context.owned()?;
-    let count = if context.level >= crate::context::EXHAUSTIVE { 10_000 } else { 40 };
+    let count = if context.level >= crate::context::EXHAUSTIVE { 1_000 } else { 40 };
     let header = context.owner_header(Kind::Publisher);
     let body = publisher(public(&stranger(5)), &[spare_uuid()]);
     let refused = forge::statement(&header, &body, &stranger(5));

@@ -164,7 +164,11 @@ fn ecdsa(context: &mut Context<'_>) -> Result<(), Stop> {
     // A signature of another length is no signature of the interface.
     all.retain(|(_, vector)| vector.sig.len() == 128);
     let mut probe = probe(context)?;
-    for (group, vector) in sampled(context, all) {
+    // Where a sum has the same point twice, which OP-TEE's addition did not see.
+    let (edges, others): (Vec<_>, Vec<_>) =
+        all.into_iter().partition(|(_, vector)| vector.comment.contains("Shamir multiplication"));
+    check!(!edges.is_empty(), "no vector adds a point to itself");
+    for (group, vector) in edges.into_iter().chain(sampled(context, others)) {
         let point = hex(&group.public_key.uncompressed)?;
         let point = point.strip_prefix(&[4]).ok_or_else(|| Stop::Failed("a compressed point".to_owned()))?;
         let digest = Sha256::digest(hex(&vector.msg)?);
