@@ -138,7 +138,8 @@ impl Place for Remote {
     fn push(&mut self, host: &Path, to: &str) -> Result<()> {
         let to = self.place(to);
         let output = self.shell(&format!("cat > {}", quote(&to)), Some(host), SMALL_TIME)?;
-        ensure!(output.status == 0, "{}: cannot write {to}: {}", self.shown(), said(output.status, &output.stderr));
+        let why = said(output.status, &output.stderr);
+        ensure!(output.status == 0, "{}: cannot write {to}: {why}", self.shown());
         Ok(())
     }
 
