@@ -1,7 +1,6 @@
 //! `tb test --coverage`: which lines of `ta/core` its own tests and the suite on the fake run through.
 //!
-//! Only crates of the workspace are instrumented. Neither the fake nor the tests inside the
-//! crate count.
+//! Only crates of the workspace are instrumented. Neither the fake nor the tests inside the crate count.
 
 use std::collections::BTreeMap;
 use std::fs;

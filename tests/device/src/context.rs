@@ -136,15 +136,16 @@ impl<'a> Context<'a> {
 
     /// Lengths below `count` to try: all of them, or samples from all over.
     pub fn lengths(&self, count: usize) -> impl Iterator<Item = usize> + use<> {
-        let step = if self.level >= EXHAUSTIVE { 1 } else { count.div_ceil(SAMPLES).max(1) };
-        (0..count).step_by(step)
+        (0..count).step_by(self.step(count, 1))
     }
 
     /// Bits of so many octets to try: some of every octet, another one each time, or samples from all over.
     pub fn bits(&self, octets: usize) -> impl Iterator<Item = usize> + use<> {
-        let bits = octets * 8;
-        let step = if self.level >= EXHAUSTIVE { 7 } else { bits.div_ceil(SAMPLES).max(1) };
-        (0..bits).step_by(step)
+        (0..octets * 8).step_by(self.step(octets * 8, 7))
+    }
+
+    fn step(&self, count: usize, exhaustive: usize) -> usize {
+        if self.level >= EXHAUSTIVE { exhaustive } else { count.div_ceil(SAMPLES).max(1) }
     }
 
     /// Opens a session.
