@@ -41,7 +41,7 @@ pub(crate) struct Args {
     /// Boot an image that `tb image` made, from its own octets; shows its boot report
     #[arg(long, value_name = "FILE", conflicts_with_all = ["gdb", "verified", "xtest", "copy", "icount", "command", "serve"])]
     image: Option<PathBuf>,
-    /// With --image: nobody answers at the factory's port
+    /// With --image: nobody is at the factory's port, so a blank device stays blank
     #[arg(long, requires = "image")]
     no_factory: bool,
     /// With --image: go on after the report, with the console here
@@ -78,7 +78,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
             forward: args.ssh.map(|port| (port, emulate::SSH)).into_iter().collect(),
             ..emulate::Options::of(&image, args.state)
         };
-        return emulate::run(&builder, &options);
+        return emulate::run(builder, &options);
     }
     let images = if args.verified { verified(&builder, kind)? } else { builder.images(kind, args.gdb)? };
     drop(builder);

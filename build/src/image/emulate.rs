@@ -68,26 +68,33 @@ pub(crate) struct Boot {
 }
 
 /// Runs `tb qemu --image`: shows the report; exit status 0 if there is one with an enclave's answer in it.
-pub(crate) fn run(builder: &Builder, options: &Options) -> Result<ExitCode> {
-    let factory = options.factory.then(|| Factory::prepare(builder)).transpose()?;
-    let boot = boot(builder, factory.as_ref(), options)?;
-    let Some(report) = boot.report else {
-        bail!("no boot report after {} s:\n{}", boot.took.as_secs(), end_of(&boot.log));
-    };
-    println!("{report}");
-    let answer = report["enclave"].as_str();
-    eprintln!(
-        "report {:.1} s after power-on; the enclave says: {}",
-        boot.took.as_secs_f32(),
-        answer.unwrap_or("nothing")
-    );
-    Ok(if answer.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+pub(crate) fn run(builder: Builder, options: &Options) -> Result<ExitCode> {
+    let factory = options.factory.then(|| Factory::prepare(&builder)).transpose()?;
+    let mut machine = Machine::start(&builder, options)?;
+    // Others build while the device is on, and test it.
+    drop(builder);
+    machine.with_factory(factory.as_ref(), |machine| {
+        let (report, took) = machine.report_within(options.limit);
+        let Some(report) = report else {
+            bail!("no boot report after {} s:\n{}", took.as_secs(), end_of(&machine.log()));
+        };
+        println!("{report}");
+        let answer = report["enclave"].as_str();
+        eprintln!(
+            "report {:.1} s after power-on; the enclave says: {}",
+            took.as_secs_f32(),
+            answer.unwrap_or("nothing")
+        );
+        if options.console {
+            machine.console()?;
+        }
+        Ok(if answer.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    })
 }
 
 /// Boots until the report, or until the time is over; then the power is cut.
 pub(crate) fn boot(builder: &Builder, factory: Option<&Factory>, options: &Options) -> Result<Boot> {
-    let then = |machine: &Machine| if options.console { machine.console() } else { Ok(()) };
-    boot_then(builder, factory, options, then)
+    boot_then(builder, factory, options, |_| Ok(()))
 }
 
 /// The same, and does something after the report, while the device is still on.
@@ -98,10 +105,8 @@ pub(crate) fn boot_then(
     then: impl FnOnce(&Machine) -> Result<()>,
 ) -> Result<Boot> {
     let mut machine = Machine::start(builder, options)?;
-    let began = Instant::now();
     let (report, took) = machine.with_factory(factory, |machine| {
-        let report = machine.wait_for_report(began + options.limit);
-        let took = began.elapsed();
+        let (report, took) = machine.report_within(options.limit);
         if report.is_some() {
             then(machine)?;
         }
@@ -159,17 +164,11 @@ impl Machine {
         })
     }
 
-    fn wait_for_report(&mut self, limit: Instant) -> Option<Value> {
-        while Instant::now() < limit {
-            if let Some(report) = report_in(&self.log()) {
-                return Some(report);
-            }
-            if !matches!(self.qemu.try_wait(), Ok(None)) {
-                break;
-            }
-            std::thread::sleep(LOOK);
-        }
-        report_in(&self.log())
+    /// Waits for the report; how long it took.
+    fn report_within(&mut self, limit: Duration) -> (Option<Value>, Duration) {
+        let (began, folder) = (Instant::now(), self.folder.clone());
+        self.wait_until(limit, || report_in(&log_of(&folder)).is_some());
+        (report_in(&self.log()), began.elapsed())
     }
 
     /// Waits until the console has said this; whether it did in time.
@@ -248,11 +247,8 @@ fn report_in(log: &str) -> Option<Value> {
 /// Answers the device until it is off.
 fn serve(listener: &UnixListener, factory: Option<&Factory>) -> Result<()> {
     let (stream, _) = listener.accept()?;
-    let Some(factory) = factory else {
-        // Nobody is there: the line is open and silent.
-        BufReader::new(stream).lines().for_each(drop);
-        return Ok(());
-    };
+    // Without one the line is closed: the device sees that nobody is there.
+    let Some(factory) = factory else { return Ok(()) };
     let mut out = stream.try_clone()?;
     for line in BufReader::new(stream).lines() {
         writeln!(out, "{}", factory.answer(&line?))?;

@@ -13,7 +13,7 @@ use trustbox_test::wycheproof;
 use crate::builder::Builder;
 use crate::device::{BootOptions, Device, Output};
 use crate::guest::GuestKind;
-use crate::suite::remote::{Address, Remote};
+use crate::suite::remote::Remote;
 use crate::suite::{Case, Outcome, tap};
 use crate::ta::Enclave;
 use crate::tool::Tool;
@@ -175,17 +175,11 @@ fn largest(builder: &Builder, probe: &Enclave) -> Result<PathBuf> {
 
 /// Runs our device suite: on the emulated device, or where `ssh://` in front of the numbers says.
 pub(crate) fn suite(builder: &Builder, words: &[String], level: u32) -> Result<Vec<Case>> {
-    let (address, numbers) = match words.split_first() {
-        Some((first, numbers)) if first.contains("://") => (Some(first.parse()?), numbers),
-        _ => (None, words),
-    };
-    let (time, level) = (suite_time(level), level.to_string());
-    let mut argv = TEST_PROGRAM.to_vec();
-    argv.extend(["--level", &level]);
-    argv.extend(numbers.iter().map(String::as_str));
-    match address {
-        Some(address) => on_board(builder, address, &argv, time),
-        None => emulated(builder, &argv, time),
+    match words.split_first() {
+        Some((first, numbers)) if first.contains("://") => {
+            on_board(builder, Remote::connect(first.parse()?)?, numbers, level)
+        }
+        _ => emulated(builder, words, level),
     }
 }
 
@@ -193,26 +187,43 @@ fn suite_time(level: u32) -> Duration {
     if level < EXHAUSTIVE { SUITE_TIME } else { EXHAUSTIVE_TIME }
 }
 
-fn emulated(builder: &Builder, argv: &[&str], time: Duration) -> Result<Vec<Case>> {
-    let mut device = prepared(builder, &BootOptions { timeout: time, ..BootOptions::default() })?;
-    let (mut log, mut stderr) = (LiveLog::default(), Vec::new());
-    let ended = device.exec_to(argv, &mut log, &mut stderr);
-    if ended.is_ok() {
+fn emulated(builder: &Builder, numbers: &[String], level: u32) -> Result<Vec<Case>> {
+    let timeout = suite_time(level);
+    let mut device = prepared(builder, &BootOptions { timeout, ..BootOptions::default() })?;
+    Ok(live(|log, stderr| {
+        let status = device.exec_to(&command(numbers, level), log, stderr)?;
         device.power_off()?;
-    }
-    Ok(judged(&log.0, &stderr, ended))
+        Ok(status)
+    }))
 }
 
-fn on_board(builder: &Builder, address: Address, argv: &[&str], time: Duration) -> Result<Vec<Case>> {
+/// The same on a device that SSH reaches.
+pub(crate) fn on_board(
+    builder: &Builder,
+    mut remote: Remote,
+    numbers: &[String],
+    level: u32,
+) -> Result<Vec<Case>> {
     let files = Files::build(builder)?;
     let program = builder.device_programs()?.join(PROGRAM);
-    let mut remote = Remote::connect(address)?;
     remote.push(&program, &format!("/tmp/{PROGRAM}"))?;
     files.push(builder, &mut remote)?;
     Place::run(&mut remote, &["chmod", "+x", &format!("/tmp/{PROGRAM}")])?;
+    Ok(live(|log, stderr| remote.exec_to(&command(numbers, level), suite_time(level), log, stderr)))
+}
+
+/// The suite's program with its options, for cases whose number contains one of these.
+fn command(numbers: &[String], level: u32) -> Vec<String> {
+    let level = level.to_string();
+    let options = TEST_PROGRAM.iter().copied().chain(["--level", &level]);
+    options.chain(numbers.iter().map(String::as_str)).map(str::to_owned).collect()
+}
+
+/// Runs the suite's program, and shows its results as they come.
+fn live(run: impl FnOnce(&mut LiveLog, &mut Vec<u8>) -> Result<i32>) -> Vec<Case> {
     let (mut log, mut stderr) = (LiveLog::default(), Vec::new());
-    let ended = remote.exec_to(argv, time, &mut log, &mut stderr);
-    Ok(judged(&log.0, &stderr, ended))
+    let ended = run(&mut log, &mut stderr);
+    judged(&log.0, &stderr, ended)
 }
 
 /// The cases of a log. What came until a device stopped counts; a log that is cut short, or an end that no case explains, is

@@ -65,7 +65,8 @@ impl Remote {
         Self::through(Path::new("ssh"), address)
     }
 
-    fn through(program: &Path, address: Address) -> Result<Self> {
+    /// The same by a program of one's own in place of `ssh`.
+    pub(crate) fn through(program: &Path, address: Address) -> Result<Self> {
         let mut remote = Self { program: program.to_path_buf(), address, folder: String::new() };
         let output = remote.shell("mktemp -d /tmp/trustbox-test.XXXXXX", None, SMALL_TIME)?;
         let folder = String::from_utf8_lossy(&output.stdout).trim().to_owned();
@@ -82,7 +83,7 @@ impl Remote {
     /// output on as it comes.
     pub(crate) fn exec_to(
         &self,
-        argv: &[&str],
+        argv: &[String],
         limit: Duration,
         stdout: &mut dyn Write,
         stderr: &mut Vec<u8>,
@@ -259,7 +260,12 @@ mod tests {
         remote.push(&file, "/tmp/program").unwrap();
         Place::run(&mut remote, &["chmod", "+x", "/tmp/program"]).unwrap();
         let (limit, mut stdout) = (Duration::from_secs(20), Vec::new());
-        let status = remote.exec_to(&["program", "/tmp/program"], limit, &mut stdout, &mut Vec::new());
+        let status = remote.exec_to(
+            &["program", "/tmp/program"].map(str::to_owned),
+            limit,
+            &mut stdout,
+            &mut Vec::new(),
+        );
         assert_eq!((status.unwrap(), stdout), (4, fs::read(&file).unwrap()));
         let folder = PathBuf::from(&remote.folder);
         assert!(folder.is_dir());

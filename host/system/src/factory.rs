@@ -4,13 +4,15 @@
 //! key request, for packages. There is no other command, so the port gives nobody a way in.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use rustix::event::{PollFd, PollFlags, poll};
 use serde_json::{Value, json};
 
 /// Name of the port, as the machine gives it.
@@ -30,7 +32,11 @@ pub(crate) fn run() -> Result<()> {
     }
     let Some(port) = find()? else { return Ok(()) };
     let file = OpenOptions::new().read(true).write(true).open(&port);
-    let mut line = Line { file: file.with_context(|| format!("cannot open {}", port.display()))? };
+    let mut line = Line::over(file.with_context(|| format!("cannot open {}", port.display()))?);
+    if line.hung_up()? {
+        eprintln!("nobody is at the factory's port: the next boot asks");
+        return Ok(());
+    }
     fs::create_dir_all(SCRATCH)?;
     let statements = line.ask("provision", &trustbox(&["provision", "--request", "-"], &[])?)?;
     trustbox(&["provision"], &statements)?;
@@ -62,16 +68,48 @@ fn trustbox(words: &[&str], files: &[PathBuf]) -> Result<String> {
 /// The other side.
 struct Line {
     file: File,
+    /// A factory that says nothing for so long is not there: other services of the boot wait for it.
+    silence: Duration,
 }
 
 impl Line {
+    fn over(file: File) -> Self {
+        Self { file, silence: Duration::from_secs(300) }
+    }
+
+    fn hung_up(&self) -> Result<bool> {
+        Ok(self.wait(PollFlags::OUT, Duration::ZERO)?.contains(PollFlags::HUP))
+    }
+
+    /// Until it can be read or written, or is closed; what it was.
+    fn wait(&self, what: PollFlags, limit: Duration) -> io::Result<PollFlags> {
+        let mut port = [PollFd::new(&self.file, what)];
+        poll(&mut port, Some(&limit.try_into().map_err(io::Error::other)?))?;
+        Ok(port[0].revents())
+    }
+
     fn ask(&mut self, what: &str, request: &str) -> Result<Vec<PathBuf>> {
+        let answer = self.line(what, request)?;
+        files(&answer)?.iter().enumerate().map(|(number, content)| keep(what, number, content)).collect()
+    }
+
+    fn line(&mut self, what: &str, request: &str) -> Result<String> {
         let request: Value = serde_json::from_str(request)?;
         writeln!(self.file, "{}", json!({"ask": what, "request": request}))?;
         let mut answer = String::new();
-        let limited = std::io::Read::take(&mut self.file, MAX_ANSWER);
-        BufReader::new(limited).read_line(&mut answer)?;
-        files(&answer)?.iter().enumerate().map(|(number, content)| keep(what, number, content)).collect()
+        BufReader::new(self.take(MAX_ANSWER))
+            .read_line(&mut answer)
+            .context("the factory does not answer")?;
+        Ok(answer)
+    }
+}
+
+impl Read for Line {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.wait(PollFlags::IN, self.silence)?.is_empty() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        self.file.read(into)
     }
 }
 
@@ -99,7 +137,40 @@ fn files(answer: &str) -> Result<Vec<Vec<u8>>> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+
     use super::*;
+
+    /// A line, and its other end.
+    fn pair() -> (Line, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        (Line { silence: Duration::from_millis(50), ..Line::over(File::from(OwnedFd::from(ours))) }, theirs)
+    }
+
+    #[test]
+    fn a_factory_that_is_gone_or_silent_holds_nobody() {
+        let (mut line, theirs) = pair();
+        assert!(!line.hung_up().unwrap());
+        let error = line.line("key", "{}").unwrap_err();
+        assert_eq!(error.downcast_ref::<io::Error>().unwrap().kind(), ErrorKind::TimedOut);
+        drop(theirs);
+        assert!(line.hung_up().unwrap());
+    }
+
+    #[test]
+    fn an_answer_may_come_in_pieces() {
+        let (mut line, mut theirs) = pair();
+        theirs.write_all(b"{\"files\":").unwrap();
+        let late = std::thread::spawn(move || {
+            let mut asked = String::new();
+            BufReader::new(&theirs).read_line(&mut asked).unwrap();
+            theirs.write_all(b"[]}\n").unwrap();
+            asked
+        });
+        assert_eq!(line.line("key", "{}").unwrap(), "{\"files\":[]}\n");
+        assert_eq!(late.join().unwrap(), "{\"ask\":\"key\",\"request\":{}}\n");
+    }
 
     #[test]
     fn answers_are_files_or_an_error() {

@@ -19,6 +19,9 @@ use crate::forge::{flip, public};
 use crate::target::{Code, Link};
 use crate::{check, check_eq};
 
+/// Where tee-supplicant looks for trusted applications.
+const TA_FOLDER: &str = "/lib/optee_armtz";
+
 /// The cases.
 pub const CASES: &[Case] = &[
     Case {
@@ -353,12 +356,20 @@ fn impostor(context: &mut Context<'_>) -> Result<(), Stop> {
     optee_only(context)?;
     let file = context.impostor.clone().ok_or(Stop::Skipped("no image to try with"))?;
     let before = info(context.connect()?.as_mut())?;
-    let planted = format!("/lib/optee_armtz/{TRUSTBOX_UUID}.ta");
-    fs::create_dir_all("/lib/optee_armtz")?;
-    fs::copy(file, &planted)?;
+    // A file system of its own, as root can lay one over a root that is read-only.
+    fs::create_dir_all(TA_FOLDER)?;
+    as_root("mount", &["-t", "tmpfs", "tmpfs", TA_FOLDER])?;
+    let planted = fs::copy(file, format!("{TA_FOLDER}/{TRUSTBOX_UUID}.ta"));
     let after = context.connect().and_then(|mut link| info(link.as_mut()));
-    fs::remove_file(&planted)?;
+    as_root("umount", &[TA_FOLDER])?;
+    planted?;
     check_eq!(after?, before, "info with another TrustBox TA in Linux's file system");
+    Ok(())
+}
+
+fn as_root(program: &str, words: &[&str]) -> Result<(), Stop> {
+    let output = Process::new(program).args(words).output()?;
+    check!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
     Ok(())
 }
 

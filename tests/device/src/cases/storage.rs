@@ -9,6 +9,7 @@ use trustbox_api::{Command, Error};
 use crate::case::{Case, Stop};
 use crate::context::{Context, encode, info, install, list, send};
 use crate::hostile::act;
+use crate::hostile::files::put;
 use crate::{check, check_eq};
 
 /// The cases.
@@ -134,7 +135,7 @@ fn each_file(context: &mut Context<'_>, harm: fn(&Path) -> std::io::Result<()>) 
         let good = fs::read(&path)?;
         harm(&path)?;
         let harmed = view(context);
-        fs::write(&path, good)?;
+        put(&path, &good)?;
         let shown = path.display();
         match harmed {
             Ok(view) => check_eq!(view, before, "with {shown} harmed"),

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
 use trustbox_api::command::Lifecycle;
@@ -43,7 +44,7 @@ impl Files {
         }
         for (path, content) in &self.contents {
             if fs::read(path).ok().as_ref() != Some(content) {
-                fs::write(path, content)?;
+                put(path, content)?;
             }
         }
         Ok(())
@@ -55,6 +56,13 @@ impl Files {
         let other = *random.choose(&paths)?;
         Some(if is_directory(first) && random.below(SPARE_DIRECTORY) != 0 { other } else { first })
     }
+}
+
+/// Writes a file that may be new: it belongs to whom the folder belongs to, who is not root everywhere.
+pub fn put(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    fs::write(path, content)?;
+    let folder = fs::metadata(path.parent().unwrap_or(path))?;
+    chown(path, Some(folder.uid()), Some(folder.gid()))
 }
 
 fn below(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
@@ -128,7 +136,7 @@ pub fn replay(context: &mut Context<'_>, random: &mut Random) -> Result<(), Stop
     let most = random.below(2) == 0;
     for (name, content) in &old.contents {
         if (name == path) != most {
-            fs::write(name, content)?;
+            put(name, content)?;
         }
     }
     let shown = if most { "all files but" } else { "file" };

@@ -56,7 +56,12 @@ impl Liar {
         while !held.load(Ordering::Acquire) && !thread.is_finished() {
             thread::sleep(PAUSE);
         }
-        Ok(Self { end, thread })
+        let liar = Self { end, thread };
+        if liar.thread.is_finished() {
+            liar.end()?;
+            return Err(Errno::ESRCH.into());
+        }
+        Ok(liar)
     }
 
     /// Lets go of it; whether it lied.

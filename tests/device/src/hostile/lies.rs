@@ -1,5 +1,8 @@
 //! Root lets tee-supplicant lie about what it read: the call is refused, no object is lost, and the TA goes on.
 
+#[cfg(feature = "optee")]
+use std::io::ErrorKind;
+
 use crate::case::Stop;
 use crate::check;
 use crate::context::Context;
@@ -121,8 +124,11 @@ fn is_unavailable(stop: &Stop) -> bool {
 /// Does something while tee-supplicant lies; also whether it had an opportunity to.
 #[cfg(feature = "optee")]
 fn while_lying<T>(lie: Lie, act: impl FnOnce() -> T) -> Result<(T, bool), Stop> {
-    let (number, _) = supplicant::running().ok_or(Stop::Skipped("tee-supplicant is no process here"))?;
-    let liar = super::liar::Liar::begin(number, lie)?;
+    let process = supplicant::running().ok_or(Stop::Skipped("tee-supplicant is no process here"))?;
+    let liar = super::liar::Liar::begin(process.number, lie).map_err(|error| match error.kind() {
+        ErrorKind::PermissionDenied => Stop::Skipped("Linux lets nobody trace a process here"),
+        _ => error.into(),
+    })?;
     let done = act();
     Ok((done, liar.end()?))
 }
