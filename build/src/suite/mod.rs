@@ -25,6 +25,7 @@ mod yocto;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use trustbox_test::context::EXHAUSTIVE;
 
 use crate::builder::Builder;
 use crate::ui;
@@ -52,7 +53,7 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with_all = ["fast", "device", "only", "boot", "image"])]
     xtest: bool,
     /// How thorough the device suite is, from 0 to 15
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=15))]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=i64::from(EXHAUSTIVE)))]
     level: u32,
     /// Names the checks and the device suite's cases, and runs none
     #[arg(long)]

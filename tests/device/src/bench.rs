@@ -9,9 +9,10 @@ use trustbox_api::{Bytes, Command, Error};
 use crate::case::Stop;
 use crate::cases::attestation::attest;
 use crate::check_eq;
-use crate::context::{Context, Image, encode, info, install, send, send_chunk};
+use crate::context::{Context, Image};
 use crate::forge::unsigned_image;
 use crate::package::Package;
+use crate::requests::{encode, info, install, send, send_chunk};
 use crate::target::{Code, Link};
 
 /// Bytes of the image that is decrypted.

@@ -4,15 +4,11 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use p256::ecdsa::SigningKey;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use trustbox_api::Command;
 use trustbox_api::command::Lifecycle;
 use trustbox_api::key::{DeviceId, KeyId, KeyName, KeyRef, PublicKey, Uuid};
-use trustbox_api::limits::{MAX_CHUNK, MAX_REPLY, MAX_REQUEST};
-use trustbox_api::message::{
-    ChallengeReply, ChallengeRequest, InfoReply, InstallChunkRequest, ListReply, Purpose,
-};
+use trustbox_api::limits::MAX_REPLY;
+use trustbox_api::message::{ChallengeReply, InfoReply, Purpose};
 use trustbox_api::statement::{
     Audience, Header, KeyBundle, Kind, PinRoot, Publisher, Releaser, Revocation, Revoked, Revoker,
 };
@@ -21,7 +17,8 @@ use crate::case::Stop;
 use crate::check;
 use crate::forge;
 use crate::package::wrap;
-use crate::target::{Code, Link, Target};
+use crate::requests::{challenge, info, install, list, send};
+use crate::target::{Link, Target};
 
 /// The parties of the story, with their keys.
 pub struct Parties {
@@ -332,60 +329,6 @@ pub fn publisher(key: PublicKey, uuids: &[Uuid]) -> Publisher {
 /// Body of a revocation.
 pub fn revocation(items: &[Revoked]) -> Revocation {
     Revocation { items: items.iter().copied().collect() }
-}
-
-/// Sends a request that has no reply.
-pub fn send(link: &mut dyn Link, command: Command, request: &[u8]) -> Result<(), Code> {
-    link.call(command as u32, request, None, MAX_REPLY).map(drop)
-}
-
-/// Sends a message and decodes the reply.
-pub fn ask<A: DeserializeOwned>(link: &mut dyn Link, command: Command, request: &[u8]) -> Result<A, Stop> {
-    let reply = link.call(command as u32, request, None, MAX_REPLY)?;
-    trustbox_api::wire::decode(&reply).map_err(|error| Stop::Failed(format!("reply: {error}")))
-}
-
-/// Encodes a request.
-pub fn encode(message: &impl Serialize) -> Vec<u8> {
-    let mut out = vec![0; MAX_REQUEST];
-    let length = postcard::to_slice(message, &mut out).expect("requests fit").len();
-    out.truncate(length);
-    out
-}
-
-/// State and versions of the device.
-pub fn info(link: &mut dyn Link) -> Result<InfoReply, Stop> {
-    ask(link, Command::Info, &[])
-}
-
-/// What is installed.
-pub fn list(link: &mut dyn Link) -> Result<ListReply, Stop> {
-    ask(link, Command::List, &[])
-}
-
-/// A nonce.
-pub fn challenge(link: &mut dyn Link, purpose: Purpose) -> Result<ChallengeReply, Stop> {
-    ask(link, Command::Challenge, &encode(&ChallengeRequest { purpose }))
-}
-
-/// Sends one chunk of ciphertext.
-pub fn send_chunk(link: &mut dyn Link, offset: usize, chunk: &[u8]) -> Result<(), Code> {
-    let request = encode(&InstallChunkRequest { offset: offset as u32 });
-    link.call(Command::InstallChunk as u32, &request, Some(chunk), MAX_REPLY).map(drop)
-}
-
-/// Installs: begin, chunks, finish.
-pub fn install(link: &mut dyn Link, manifest: &[u8], ciphertext: &[u8]) -> Result<(), Code> {
-    send(link, Command::InstallBegin, manifest)?;
-    let mut offset = 0;
-    for chunk in ciphertext.chunks(MAX_CHUNK) {
-        if let Err(code) = send_chunk(link, offset, chunk) {
-            send(link, Command::InstallAbort, &[])?;
-            return Err(code);
-        }
-        offset += chunk.len();
-    }
-    send(link, Command::InstallFinish, &[])
 }
 
 /// Sends a statement cut short and with one bit flipped, at many places; each time it must be refused.

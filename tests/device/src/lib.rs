@@ -21,6 +21,7 @@ pub mod random;
 #[cfg(feature = "optee")]
 pub mod reference;
 pub mod report;
+pub mod requests;
 pub mod steps;
 pub mod target;
 pub mod wycheproof;

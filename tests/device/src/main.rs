@@ -15,7 +15,7 @@ use trustbox_api::key::Uuid;
 use trustbox_test::bench::{self, Figure};
 use trustbox_test::case::run_all;
 use trustbox_test::cases;
-use trustbox_test::context::{Context, Image, Images, Parties};
+use trustbox_test::context::{Context, EXHAUSTIVE, Image, Images, Parties};
 use trustbox_test::hostile;
 use trustbox_test::optee::Optee;
 use trustbox_test::reference;
@@ -53,7 +53,7 @@ struct Args {
     #[arg(long)]
     largest: Option<PathBuf>,
     /// How thorough, from 0 to 15: at 15 every octet is changed and every length cut
-    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=15))]
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=i64::from(EXHAUSTIVE)))]
     level: u32,
     /// Take figures instead and print them as JSON, one a line; `build/tb bench` boots a device whose time counts
     /// instructions

@@ -12,7 +12,8 @@ use trustbox_api::limits::MAX_REPLY;
 use trustbox_api::message::{OpenRequest, UninstallRequest};
 
 use crate::case::Stop;
-use crate::context::{Context, encode, info, install, list, send};
+use crate::context::Context;
+use crate::requests::{encode, info, install, list, send};
 use crate::target::Link;
 
 const RECORD: u32 = 1;

@@ -13,8 +13,9 @@ use trustbox_api::message::{
 use trustbox_api::statement::Revoked;
 use trustbox_api::{Bytes, Command, Error, Uuid};
 use trustbox_core::Session;
-use trustbox_test::context::{Context, Image, ask, encode, info, install, send};
+use trustbox_test::context::{Context, Image};
 use trustbox_test::forge::{stranger, unsigned_image};
+use trustbox_test::requests::{ask, encode, info, install, send};
 use trustbox_test::target::{Code, Link};
 use trustbox_verifier::Token;
 

@@ -12,8 +12,9 @@ use trustbox_api::log::{Channel, LogReply};
 use trustbox_api::message::LogRequest;
 use trustbox_api::statement::{Kind, Releaser, Revoked};
 use trustbox_api::{Bytes, Command, Error};
-use trustbox_test::context::{Context, Image, ask, encode, install, list, publisher, send};
+use trustbox_test::context::{Context, Image, publisher};
 use trustbox_test::forge::{self, public, stranger, unsigned_image};
+use trustbox_test::requests::{ask, encode, install, list, send};
 use trustbox_test::target::Code;
 
 fn numbered(number: u8) -> Uuid {

@@ -12,8 +12,9 @@ use trustbox_api::statement::{Decommission, Kind, Lock, Revoked, RotateRoot};
 use trustbox_api::{Command, Error};
 use trustbox_core::{Record, Slot, Tee};
 use trustbox_test::case::Stop;
-use trustbox_test::context::{Context, Image, ask, challenge, encode, info, install, list, send};
+use trustbox_test::context::{Context, Image};
 use trustbox_test::forge::{self, public, stranger, unsigned_image};
+use trustbox_test::requests::{ask, challenge, encode, info, install, list, send};
 use trustbox_test::target::Link;
 
 /// Storage operations that any one command may need at most.

@@ -19,8 +19,9 @@ use trustbox_api::statement::{
 };
 use trustbox_api::{Bytes, Command};
 use trustbox_core::Record;
-use trustbox_test::context::{CLASS_KEY, Context, challenge, info, publisher, send, spare_uuid};
+use trustbox_test::context::{CLASS_KEY, Context, publisher, spare_uuid};
 use trustbox_test::forge::{self, flip, payload, public, stranger};
+use trustbox_test::requests::{challenge, info, send};
 use trustbox_test::target::Target;
 
 /// Numbers of keys: the provisioning authority is 1, as in `support`; two roots; nobody.

@@ -9,7 +9,8 @@ use trustbox_api::statement::Revoked;
 use trustbox_api::{Command, Error};
 use trustbox_core::fake::FakeTee;
 use trustbox_core::{Session, Untrusted};
-use trustbox_test::context::{Context, encode, send};
+use trustbox_test::context::Context;
+use trustbox_test::requests::{encode, send};
 
 /// Memory that claims to be longer than anything.
 struct Endless;

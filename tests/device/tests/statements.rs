@@ -15,8 +15,9 @@ use trustbox_api::statement::{
 };
 use trustbox_api::{Bytes, Command, Error, KeyName, KeyRef, PublicKey, TRUSTBOX_UUID, wire};
 use trustbox_core::Record;
-use trustbox_test::context::{CLASS_KEY, Context, Parties, challenge, encode, publisher, revocation};
+use trustbox_test::context::{CLASS_KEY, Context, Parties, publisher, revocation};
 use trustbox_test::forge::{self, flip, public, stranger};
+use trustbox_test::requests::{challenge, encode};
 use trustbox_test::target::Code;
 
 /// Forged statements in the flood.

@@ -26,6 +26,12 @@ const PASSED: [&str; 2] = ["regression_1004 OK", "of which 0 failed"];
 const UPDATE: &str = "set -e; s=trustbox-system; $s get-current; $s get-primary; $s set-state b bad; $s get-state b; \
     $s get-primary; $s set-primary b; $s get-primary; $s get-state b";
 const TOLD: &str = "a\na\nbad\na\nb\ngood\n";
+/// tee-supplicant comes back as often as it ends, and nobody else is started again.
+const KILLS: &str = "set -e; good() { systemctl show --value -p InvocationID trustbox-good; }; before=$(good); \
+    for i in 1 2 3 4 5 6 7 8; do systemctl kill -s KILL tee-supplicant || true; sleep 1; done; trustbox info >/dev/null; \
+    systemctl show --value -p NRestarts tee-supplicant; test $before = $(good)";
+/// So often systemd itself would start it within ten seconds.
+const START_LIMIT: u32 = 5;
 /// What ssh's status is where it was not let in.
 const REFUSED: i32 = 255;
 
@@ -58,6 +64,9 @@ impl Bench<'_> {
             ensure!(status == Some(REFUSED) && !said.contains("uid="), "another key: {status:?} {said}");
             let (status, said) = named.run(here, UPDATE)?;
             ensure!(status == Some(0) && said == TOLD, "an updater is told: {said}");
+            let (status, said) = named.run(here, KILLS)?;
+            let restarts: Option<u32> = said.trim().parse().ok();
+            ensure!(status == Some(0) && restarts > Some(START_LIMIT), "a killed tee-supplicant: {said}");
             self.device_suite(&named, here)
         })?;
         let report = boot.report.with_context(|| end_of(&boot.log))?;

@@ -104,7 +104,7 @@ pub(crate) fn run(builder: &Builder) -> Result<Vec<Case>> {
         bench.containers(),
     );
     case(
-        "a -dev image lets in who has its key and nobody else; xtest runs there, and an updater chooses the slot",
+        "a -dev image lets in who has its key and nobody else; xtest and the device suite run there, and an updater chooses the slot",
         bench.development(),
     );
     add("a disk without room ends writing, with the place", bench.full());

@@ -8,8 +8,9 @@ use trustbox_api::{Command, Error, PublicKey};
 use trustbox_verifier::{Claims, Refusal, Token};
 
 use crate::case::{Case, Stop};
-use crate::context::{Context, encode, info, list};
+use crate::context::Context;
 use crate::forge::{flip, public};
+use crate::requests::{encode, info, list};
 use crate::target::{Code, Link};
 use crate::{check, check_eq};
 

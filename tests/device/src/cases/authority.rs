@@ -7,8 +7,9 @@ use trustbox_api::{Bytes, Command, Error, TRUSTBOX_UUID};
 
 use crate::case::{Case, Stop};
 use crate::check_eq;
-use crate::context::{Context, info, publisher, refuse_damaged, send, spare_uuid};
+use crate::context::{Context, publisher, refuse_damaged, spare_uuid};
 use crate::forge::{self, public, stranger};
+use crate::requests::{info, send};
 
 /// The cases.
 pub const CASES: &[Case] = &[

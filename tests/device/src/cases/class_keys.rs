@@ -7,9 +7,10 @@ use trustbox_api::statement::{Audience, Header, KeyBundle};
 use trustbox_api::{Bytes, Command, Error};
 
 use crate::case::{Case, Stop};
-use crate::context::{CLASS_KEY, Context, challenge, info, refuse_damaged, send};
+use crate::context::{CLASS_KEY, Context, refuse_damaged};
 use crate::forge::{self, stranger};
 use crate::package::wrap;
+use crate::requests::{challenge, info, send};
 use crate::{check, check_eq};
 
 /// The cases.

@@ -6,7 +6,8 @@ use trustbox_api::message::Purpose;
 use trustbox_api::{Command, Error};
 
 use crate::case::{Case, Stop};
-use crate::context::{Context, challenge, encode, info, send};
+use crate::context::Context;
+use crate::requests::{challenge, encode, info, send};
 use crate::target::{Code, Link, RawParam};
 use crate::{check, check_eq};
 

@@ -6,7 +6,8 @@ use trustbox_api::message::OpenRequest;
 use trustbox_api::{Command, Error};
 
 use crate::case::{Case, Stop};
-use crate::context::{Context, encode, send, spare_uuid};
+use crate::context::{Context, spare_uuid};
+use crate::requests::{encode, send};
 use crate::target::{Code, Link, RawParam};
 use crate::{check, check_eq};
 

@@ -10,8 +10,9 @@ use trustbox_api::{Bytes, Command, Error, PublicKey};
 
 use super::table::refuse_by_table;
 use crate::case::{Case, Stop};
-use crate::context::{Context, ask, challenge, encode, info, list, refuse_damaged, send};
+use crate::context::{Context, refuse_damaged};
 use crate::forge::{self, public, stranger};
+use crate::requests::{ask, challenge, encode, info, list, send};
 use crate::target::{Code, Link};
 use crate::{check, check_eq};
 

@@ -8,8 +8,9 @@ use trustbox_api::{Bytes, Command, Error};
 
 use super::table::refuse_by_table;
 use crate::case::{Case, Stop};
-use crate::context::{Context, ask, challenge, info, refuse_damaged, send};
+use crate::context::{Context, refuse_damaged};
 use crate::forge::{self, public, stranger};
+use crate::requests::{ask, challenge, info, send};
 use crate::target::Link;
 use crate::{check, check_eq};
 use p256::ecdsa::SigningKey;

@@ -9,8 +9,9 @@ use trustbox_api::statement::Kind;
 
 use crate::bench::secure_memory;
 use crate::case::{Case, Stop};
-use crate::context::{CLASS_KEY, Context, challenge, encode, info, install, publisher, send};
+use crate::context::{CLASS_KEY, Context, publisher};
 use crate::forge::{self, public, stranger};
+use crate::requests::{challenge, encode, info, install, send};
 use crate::{check, check_eq};
 
 /// Bytes of secure memory that an idle session may cost.

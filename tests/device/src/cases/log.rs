@@ -12,8 +12,9 @@ use trustbox_verifier::Token;
 
 use super::attestation;
 use crate::case::{Case, Stop};
-use crate::context::{Context, ask, encode, info, publisher, send, spare_uuid};
+use crate::context::{Context, publisher, spare_uuid};
 use crate::forge::{self, public, stranger};
+use crate::requests::{ask, encode, info, send};
 use crate::{check, check_eq};
 
 /// The cases.

@@ -7,9 +7,10 @@ use trustbox_api::statement::{Audience, Header};
 use trustbox_api::{Bytes, Command, Error, TRUSTBOX_UUID};
 
 use crate::case::{Case, Stop};
-use crate::context::{Context, Image, install, list, refuse_damaged, send, send_chunk, spare_uuid};
+use crate::context::{Context, Image, refuse_damaged, spare_uuid};
 use crate::forge::{self, public, stranger, unsigned_image};
 use crate::package::{Draft, Package};
+use crate::requests::{install, list, send, send_chunk};
 use crate::{check, check_eq};
 
 /// The cases.

@@ -14,8 +14,9 @@ use trustbox_verifier::Token;
 
 use super::removal::remove;
 use crate::case::{Case, Stop};
-use crate::context::{Context, Image, ask, encode, info, install, optee_only, send};
+use crate::context::{Context, Image, optee_only};
 use crate::forge::{flip, public};
+use crate::requests::{ask, encode, info, install, send};
 use crate::target::{Code, Link};
 use crate::{check, check_eq};
 

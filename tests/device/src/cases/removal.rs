@@ -5,8 +5,9 @@ use trustbox_api::message::{OpenRequest, UninstallRequest};
 use trustbox_api::{Command, Error};
 
 use crate::case::{Case, Stop};
-use crate::context::{Context, Image, encode, install, list, optee_only, send, spare_uuid};
+use crate::context::{Context, Image, optee_only, spare_uuid};
 use crate::forge::unsigned_image;
+use crate::requests::{encode, install, list, send};
 use crate::target::Code;
 use crate::{check, check_eq};
 

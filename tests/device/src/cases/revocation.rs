@@ -8,11 +8,9 @@ use trustbox_api::{Bytes, Command, Error};
 
 use super::removal::remove;
 use crate::case::{Case, Stop};
-use crate::context::{
-    CLASS_KEY, Context, Image, challenge, encode, info, install, list, publisher, refuse_damaged, revocation,
-    send, spare_uuid,
-};
+use crate::context::{CLASS_KEY, Context, Image, publisher, refuse_damaged, revocation, spare_uuid};
 use crate::forge::{self, public, stranger, unsigned_image};
+use crate::requests::{challenge, encode, info, install, list, send, send_chunk};
 use crate::{check, check_eq};
 
 /// The cases.
@@ -297,7 +295,7 @@ fn legacy(context: &mut Context<'_>) -> Result<(), Stop> {
         let mut link = context.connect()?;
         send(link.as_mut(), Command::InstallLegacy, &encode(request))?;
         for (number, chunk) in ciphertext.chunks(1 << 20).enumerate() {
-            crate::context::send_chunk(link.as_mut(), number << 20, chunk)?;
+            send_chunk(link.as_mut(), number << 20, chunk)?;
         }
         Ok::<_, Stop>(send(link.as_mut(), Command::InstallFinish, &[]))
     };

@@ -7,9 +7,10 @@ use trustbox_api::message::{InfoReply, ListReply, OpenRequest};
 use trustbox_api::{Command, Error};
 
 use crate::case::{Case, Stop};
-use crate::context::{Context, encode, info, install, list, send};
+use crate::context::Context;
 use crate::hostile::act;
 use crate::hostile::files::put;
+use crate::requests::{encode, info, install, list, send};
 use crate::{check, check_eq};
 
 /// The cases.

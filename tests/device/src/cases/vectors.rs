@@ -13,7 +13,8 @@ use trustbox_api::message::OpenRequest;
 use trustbox_api::{Bytes, Command, Error};
 
 use crate::case::{Case, Stop};
-use crate::context::{Context, EXHAUSTIVE, encode, optee_only, send, send_chunk};
+use crate::context::{Context, EXHAUSTIVE, optee_only};
+use crate::requests::{encode, send, send_chunk};
 use crate::target::{Code, Link};
 use crate::wycheproof::FILES;
 use crate::{check, check_eq};

@@ -9,9 +9,10 @@ use trustbox_api::message::{InstallChunkRequest, OpenRequest};
 use trustbox_api::{Command, Error};
 
 use crate::case::Stop;
-use crate::context::{Context, encode, send, send_chunk};
+use crate::context::Context;
 use crate::hostile::{back, healthy};
 use crate::random::Random;
+use crate::requests::{encode, send, send_chunk};
 use crate::steps::view;
 use crate::target::{Code, RawParam};
 use crate::{check, check_eq};

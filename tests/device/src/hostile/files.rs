@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 use trustbox_api::command::Lifecycle;
 
 use crate::case::Stop;
-use crate::context::{Context, info};
+use crate::context::Context;
 use crate::hostile::{back, healthy, same_or_refused};
 use crate::random::Random;
+use crate::requests::info;
 use crate::steps::{Step, View, carry_out, view};
 use crate::{check, check_eq};
 

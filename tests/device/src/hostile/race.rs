@@ -14,10 +14,11 @@ use trustbox_api::message::{
 use trustbox_api::{Command, Error};
 
 use crate::case::Stop;
-use crate::context::{Context, encode, install, send};
+use crate::context::Context;
 use crate::hostile::{back, healthy};
 use crate::package::Package;
 use crate::random::Random;
+use crate::requests::{encode, install, send};
 use crate::target::{Code, Connector, Link};
 
 /// Threads at once.
