@@ -12,8 +12,8 @@ use trustbox_core::Session;
 use trustbox_core::fake::Device;
 use trustbox_keys::factory::{Requested, verify_certificate};
 use trustbox_keys::{files, tls};
-use trustbox_test::context::encode;
 use trustbox_test::forge::{public, stranger};
+use trustbox_test::requests::encode;
 
 const NONCE: [u8; 32] = [0x4e; 32];
 

@@ -22,7 +22,7 @@ use trustbox_core::Session;
 use trustbox_core::fake::Device as Fake;
 use trustbox_keys::station::link::Place;
 use trustbox_package::Request;
-use trustbox_test::context::encode;
+use trustbox_test::requests::encode;
 
 use super::{World, from_hex};
 

@@ -11,8 +11,8 @@ use trustbox_api::token::{self, claim};
 use trustbox_api::{Bytes, Command, Error, PublicKey};
 use trustbox_core::Session;
 use trustbox_core::fake::Device;
-use trustbox_test::context::encode;
 use trustbox_test::forge::{public, stranger};
+use trustbox_test::requests::encode;
 use trustbox_verifier::{Reference, ReferenceValues, Refusal, Tier, Token, appraise};
 
 const NONCE: [u8; 32] = [0x4e; 32];

@@ -13,8 +13,8 @@ use trustbox_api::token::{Claims, log_head};
 use trustbox_api::{Bytes, Command, PublicKey};
 use trustbox_core::Session;
 use trustbox_core::fake::Device;
-use trustbox_test::context::encode;
 use trustbox_test::forge::{public, stranger};
+use trustbox_test::requests::encode;
 use trustbox_verifier::{Refusal, Token};
 
 const NONCE: [u8; 32] = [0x4e; 32];
