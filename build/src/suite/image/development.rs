@@ -28,7 +28,7 @@ const UPDATE: &str = "set -e; s=trustbox-system; $s get-current; $s get-primary;
 const TOLD: &str = "a\na\nbad\na\nb\ngood\n";
 /// tee-supplicant comes back as often as it ends, and nobody else is started again.
 const KILLS: &str = "set -e; good() { systemctl show --value -p InvocationID trustbox-good; }; before=$(good); \
-    for i in 1 2 3 4 5 6 7 8; do systemctl kill -s KILL tee-supplicant || true; sleep 1; done; trustbox info >/dev/null; \
+    for i in 1 2 3 4 5 6 7 8; do systemctl kill -s KILL tee-supplicant || true; sleep 2; done; trustbox info >/dev/null; \
     systemctl show --value -p NRestarts tee-supplicant; test $before = $(good)";
 /// So often systemd itself would start it within ten seconds.
 const START_LIMIT: u32 = 5;
